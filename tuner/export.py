@@ -1,0 +1,97 @@
+"""The best config of a study, with all that is needed to train it again."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import BadInput, TunerError
+from tuner.files import write_json
+from tuner.job import JobSpec
+from tuner.paths import Home, TrialFolder
+from tuner.study import best
+from tuner.trial import Record
+
+PACKAGES = ("coc-tuner", "torch", "mmcv-full", "mmsegmentation", "ray", "optuna", "mlflow", "numpy")
+CARD = "best.json"
+
+
+def export(job: JobSpec, records: Iterable[Record], home: Home, to: Path, origin: dict[str, Any]) -> Record:
+    """Writes config.py, the checkpoint and best.json into the folder `to`, whole or not at all.
+
+    `origin` goes into best.json as it is: versions, commit, fingerprint of the pictures.
+    """
+    record = best(job, records)
+    if record is None:
+        raise TunerError(f"no trial of study {job.name} is completed yet: nothing to export")
+    if to.exists() and not _is_export(to):
+        raise BadInput.of(str(to), "holds something else than an earlier export: name another folder")
+    beside = to.with_name(f".{to.name}.{os.getpid()}")
+    try:
+        _write(beside, home.trial(job.name, record.trial.number), _card(job, record, origin))
+        _take_place(beside, to)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return record
+
+
+def made_with() -> dict[str, Any]:
+    """The versions and the commit that this process runs."""
+    versions = {name: _version(name) for name in PACKAGES}
+    return {"versions": versions, "git_commit": _git_commit()}
+
+
+def _card(job: JobSpec, record: Record, origin: dict[str, Any]) -> dict[str, Any]:
+    assert record.last is not None
+    return {
+        "study": job.name,
+        "trial": record.trial.number,
+        "params": dict(record.trial.params),
+        "metrics": dict(record.last.metrics),
+        "iteration": record.last.iteration,
+        "seed": record.trial.seed,
+        "ranks": job.resources.processes,
+        "global_batch": job.resources.global_batch,
+        **origin,
+    }
+
+
+def _write(folder: Path, trial: TrialFolder, card: dict[str, Any]) -> None:
+    folder.mkdir(parents=True)
+    try:
+        shutil.copyfile(trial.config, folder / trial.config.name)
+        if trial.checkpoint.exists():
+            shutil.copyfile(trial.checkpoint, folder / trial.checkpoint.name)
+    except FileNotFoundError as error:
+        raise TunerError(f"the trial's folder lacks {error.filename}: is --home where the study ran?") from error
+    write_json(folder / CARD, card)
+
+
+def _take_place(beside: Path, to: Path) -> None:
+    old = to.with_name(f".{to.name}.old")
+    if to.exists():
+        to.rename(old)
+    beside.rename(to)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_export(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / CARD).exists() or not any(folder.iterdir()))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

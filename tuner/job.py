@@ -1,0 +1,100 @@
+"""What was asked for, fully decided before anything starts. The YAML of a job has exactly these keys."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from tuner.space import Space, Strict
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class Objective(Strict):
+    metric: str = "mIoU"
+    """A metric of the evaluation: mIoU, mAcc, aAcc or IoU.<class>."""
+    direction: Literal["maximize", "minimize"] = "maximize"
+
+
+class Budget(Strict):
+    trials: int = Field(gt=0)
+    """How many trials the study has, the default included."""
+    hours: float = Field(default=24.0 * 7, gt=0)
+    """No trial is drawn later than this many hours after the driver's start; running ones end as usual."""
+
+
+class Fidelity(Strict):
+    iterations: int = Field(gt=0)
+    """The full length of a trial."""
+    rungs: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    """Iterations at which trials are evaluated and compared; the last is the full length."""
+    schedule: Literal["truncated", "compressed"] = "truncated"
+    """truncated: the config's own learning-rate schedule, stopped early; compressed: squeezed into `iterations`."""
+
+    @model_validator(mode="after")
+    def _rungs_climb_to_the_end(self) -> "Fidelity":
+        if list(self.rungs) != sorted(set(self.rungs)):
+            raise ValueError(f"rungs must rise, got {list(self.rungs)}")
+        if self.rungs and self.rungs[-1] != self.iterations:
+            raise ValueError(f"the last rung must be iterations ({self.iterations}), got {self.rungs[-1]}")
+        return self
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """Where a trial stops to be evaluated."""
+        return self.rungs or (self.iterations,)
+
+
+class Resources(Strict):
+    gpus_per_trial: float = Field(default=1, ge=0)
+    """GPUs that a trial holds; 0 trains on the CPU with gloo, less than 1 shares a GPU between trials."""
+    ranks: int = Field(default=0, ge=0)
+    """Processes of a trial; 0 means one a GPU."""
+    cpus_per_rank: float = Field(default=1, gt=0)
+    global_batch: int = Field(gt=0)
+    """Pictures that one step of the optimizer sees, over all ranks."""
+    concurrent: int = Field(default=0, ge=0)
+    """Trials at a time; 0 means as many as fit."""
+
+    @model_validator(mode="after")
+    def _shared_evenly(self) -> "Resources":
+        if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
+            raise ValueError(f"gpus_per_trial above 1 must be whole, got {self.gpus_per_trial:g}")
+        if self.gpus_per_trial > self.processes:
+            raise ValueError(f"{self.gpus_per_trial:g} GPUs need as many ranks, got {self.ranks}")
+        if self.global_batch % self.processes:
+            raise ValueError(
+                f"global_batch must be a multiple of the ranks ({self.processes}), got {self.global_batch}"
+            )
+        return self
+
+    @property
+    def processes(self) -> int:
+        return self.ranks or max(1, int(self.gpus_per_trial))
+
+    @property
+    def gpus_per_rank(self) -> float:
+        return self.gpus_per_trial / self.processes
+
+
+class Search(Strict):
+    sampler: Literal["tpe", "random"] = "tpe"
+    scheduler: Literal["asha", "none"] = "asha"
+
+
+class JobSpec(Strict):
+    name: str = Field(pattern=NAME)
+    """The study's name too."""
+    config: Path
+    """An mmseg config; in the file, relative to the job's own folder."""
+    data_root: Path
+    """Where the pictures lie; in the file, relative to the current folder."""
+    space: Space
+    """In the file, the path of a space, relative to the job's own folder."""
+    objective: Objective = Objective()
+    budget: Budget
+    fidelity: Fidelity
+    resources: Resources
+    search: Search = Search()
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of the sampler and of every trial: trials differ by their parameters alone."""

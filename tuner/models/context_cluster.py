@@ -1,0 +1,175 @@
+"""Context Cluster as an mmseg backbone (Ma et al., "Image as Set of Points", ICLR 2023)."""
+
+from collections.abc import Callable, Sequence
+from math import isqrt, lcm
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from mmcv.runner import BaseModule
+from mmseg.models.builder import BACKBONES
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from tuner.errors import BadInput, TunerError
+from tuner.models.clustering import Layout
+from tuner.models.layers import Block, Cluster, Mlp, PointReducer
+from tuner.models.pretrained import load_pretrained
+
+STAGES = 4
+STRIDES = (4, 8, 16, 32)
+
+Value = TypeVar("Value")
+
+
+class Architecture(NamedTuple):
+    """One entry a stage, but for head_dim."""
+
+    widths: Sequence[int]
+    depths: Sequence[int]
+    heads: Sequence[int]
+    head_dim: int
+    mlp_ratios: Sequence[int]
+
+
+ARCHITECTURES = {
+    "nano": Architecture((32, 64, 128, 192), (1, 1, 2, 1), (2, 2, 4, 4), 16, (4, 4, 4, 4)),
+    "small": Architecture((64, 128, 320, 512), (2, 2, 6, 2), (4, 4, 8, 8), 32, (8, 8, 4, 4)),
+    "medium": Architecture((64, 128, 320, 512), (4, 4, 12, 4), (6, 6, 12, 12), 32, (8, 8, 4, 4)),
+}
+
+
+class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
+    """Gives the four feature maps, at 1/4, 1/8, 1/16 and 1/32 of the picture's size.
+
+    widths, depths, heads, head_dim and mlp_ratios replace what arch, a key of ARCHITECTURES, says of them.
+    centers is how many a region has, a square number; they have no parameters, so weights fit any number.
+    folds is regions a side; with_cp recomputes a stage's activations in the backward pass.
+    init_cfg=dict(type='Pretrained', checkpoint=…, allow_partial=False) reads one of the authors' checkpoints.
+    """
+
+    def __init__(
+        self,
+        arch: str = "small",
+        widths: Sequence[int] | None = None,
+        depths: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+        head_dim: int | None = None,
+        mlp_ratios: Sequence[int] | None = None,
+        centers: int | Sequence[int] = 4,
+        folds: Sequence[int] = (8, 4, 2, 1),
+        drop_path_rate: float = 0.0,
+        layer_scale: float = 1e-5,
+        with_cp: bool | Sequence[bool] = False,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        given = Architecture(widths, depths, heads, head_dim, mlp_ratios)._asdict()  # type: ignore[arg-type]
+        shape = ARCHITECTURES[arch]._replace(**{key: value for key, value in given.items() if value is not None})
+        self.with_cp = _per_stage(with_cp)
+        self.folds = tuple(folds)
+        sides = [_side(number) for number in _per_stage(centers)]
+        layouts = [Layout(*each) for each in zip(shape.heads, self.folds, sides, strict=True)]
+        self.patch_embed = PointReducer(5, shape.widths[0], size=4, stride=4, padding=0)
+        self.network = _network(shape, layouts, drop_path_rate, layer_scale)
+        for index, width in enumerate(shape.widths):
+            self.add_module(f"norm{2 * index}", nn.GroupNorm(1, width))
+
+    def init_weights(self) -> None:
+        """Raises BadInput where a checkpoint is asked for that fits the backbone badly."""
+        config = dict(self.init_cfg or {})
+        if config.pop("type", None) == "Pretrained":
+            load_pretrained(self, **config)
+        else:
+            super().init_weights()
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """[batch, 3, height, width] → four normed feature maps; raises BadInput where the folds do not fit."""
+        self._check_size(*pictures.shape[-2:])
+        x = self.patch_embed(_with_positions(pictures))
+        outputs = []
+        for index, layer in enumerate(self.network):
+            if index % 2:
+                x = layer(x)
+                continue
+            for block in layer:
+                x = self._run(block, x, self.with_cp[index // 2])
+            outputs.append(getattr(self, f"norm{index}")(x))
+        return tuple(outputs)
+
+    def _run(self, block: nn.Module, x: Tensor, recompute: bool) -> Tensor:
+        if recompute and torch.is_grad_enabled():
+            return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
+        return block(x)  # type: ignore[no-any-return]
+
+    def _check_size(self, height: int, width: int) -> None:
+        step = lcm(*(stride * folds for stride, folds in zip(STRIDES, self.folds, strict=True)))
+        if height % step or width % step:
+            sizes = " or ".join(f"{h}x{w}" for h, w in _nearest(height, width, step))
+            folds = ", ".join(str(number) for number in self.folds)
+            advice = f"does not divide into folds {folds} a side: height and width must be multiples of {step}"
+            raise BadInput.of(f"picture of {height}x{width}", f"{advice}; the nearest are {sizes}")
+
+
+def _network(
+    shape: Architecture, layouts: Sequence[Layout], drop_path_rate: float, layer_scale: float
+) -> nn.ModuleList:
+    """Stages of blocks and, between them, point reducers: seven entries, as the authors number them."""
+    rates = iter(torch.linspace(0, drop_path_rate, sum(shape.depths)).tolist())
+    network = nn.ModuleList()
+    for index, (width, depth, ratio) in enumerate(zip(shape.widths, shape.depths, shape.mlp_ratios, strict=True)):
+        if index:
+            network.append(PointReducer(shape.widths[index - 1], width, size=3, stride=2, padding=1))
+        blocks = [
+            Block(Cluster(width, shape.head_dim, layouts[index]), Mlp(width, ratio), next(rates), layer_scale)
+            for _ in range(depth)
+        ]
+        network.append(nn.Sequential(*blocks))
+    return network
+
+
+def _with_positions(pictures: Tensor) -> Tensor:
+    """Appends each pixel's x and y, from -0.5 to 0.5."""
+    batch, _, height, width = pictures.shape
+    like = {"dtype": pictures.dtype, "device": pictures.device}
+    x = torch.linspace(-0.5, 0.5, width, **like).expand(batch, 1, height, width)
+    y = torch.linspace(-0.5, 0.5, height, **like).unsqueeze(1).expand(batch, 1, height, width)
+    return torch.cat([pictures, x, y], dim=1)
+
+
+def _per_stage(value: Value | Sequence[Value]) -> tuple[Value, ...]:
+    return tuple(value) if isinstance(value, Sequence) else (value,) * STAGES
+
+
+def _side(centers: int) -> int:
+    side = isqrt(max(centers, 0))
+    if side < 1 or side * side != centers:
+        low = max(side, 1)
+        raise TunerError(
+            f"centers must be square numbers (4, 9, 16, …), got {centers}: "
+            f"the nearest are {low * low} and {(low + 1) ** 2}"
+        )
+    return side
+
+
+def _nearest(height: int, width: int, step: int) -> list[tuple[int, int]]:
+    """The sizes of multiples of step just below and just above."""
+    below = tuple(max(size // step, 1) * step for size in (height, width))
+    above = tuple(-(-size // step) * step for size in (height, width))
+    return sorted({below, above})  # type: ignore[arg-type]
+
+
+def _authors_model(arch: str, centers: int) -> Callable[..., ContextCluster]:
+    def build(style: str = "pytorch", **arguments: Any) -> ContextCluster:
+        """style stands in the authors' configs and means nothing."""
+        return ContextCluster(**{"arch": arch, "centers": centers, **arguments})
+
+    return build
+
+
+BACKBONES.register_module(module=ContextCluster)
+for _arch in ("small", "medium"):
+    for _side_of_centers in (2, 5, 7):
+        BACKBONES.register_module(
+            name=f"context_cluster_{_arch}_feat{_side_of_centers}",
+            module=_authors_model(_arch, _side_of_centers**2),
+        )

@@ -1,0 +1,46 @@
+"""mmcv-full installed without compiled operators: let mmseg import, and fail only where an operator is called.
+
+`import mmseg.models` imports mmcv.ops, which asks mmcv._ext for some eighty functions. Semantic FPN and
+Context Cluster call none of them.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, NoReturn
+
+from tuner.errors import TunerError
+
+EXTENSION = "mmcv._ext"
+
+
+class MissingOperator(TunerError):
+    pass
+
+
+class _StandIn(ModuleType):
+    """Has a function for every name: mmcv checks the names it needs with hasattr at import."""
+
+    def __init__(self) -> None:
+        super().__init__(EXTENSION)
+        self.__spec__ = ModuleSpec(EXTENSION, loader=None)
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def missing(*_: Any, **__: Any) -> NoReturn:
+            raise MissingOperator(
+                f"mmcv operator {name}: mmcv-full was installed without compiled operators; "
+                "run `make ops` to compile them (about 11 minutes)"
+            )
+
+        return missing
+
+
+def stand_in_for_missing_operators() -> None:
+    """Must run before the first import of mmcv.ops; compiled operators are used where they are installed."""
+    if EXTENSION not in sys.modules and find_spec(EXTENSION) is None:
+        sys.modules[EXTENSION] = _StandIn()

@@ -1,0 +1,38 @@
+"""Who draws the parameters: Optuna's samplers, by name."""
+
+import zlib
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from tuner.job import Search
+from tuner.space import ChoiceParameter, FloatParameter, Parameter, Space
+
+
+def sampler(search: Search, seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """A sampler for one trial: what it draws follows from the seed, the trial's number and the study."""
+    own_seed = zlib.crc32(f"{seed}/{number}".encode())
+    match search.sampler:
+        case "tpe":
+            return optuna.samplers.TPESampler(seed=own_seed)
+        case "random":
+            return optuna.samplers.RandomSampler(seed=own_seed)
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    return {name: _distribution(parameter) for name, parameter in space.parameters.items()}
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    match parameter:
+        case ChoiceParameter():
+            return CategoricalDistribution(parameter.choices)
+        case FloatParameter():
+            return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+        case _:
+            return IntDistribution(parameter.low, parameter.high, log=parameter.log)

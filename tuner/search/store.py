@@ -1,0 +1,163 @@
+"""The study in Optuna's storage: the only truth about a search."""
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.errors import BadInput, TunerError
+from tuner.export import made_with
+from tuner.job import JobSpec
+from tuner.search.sampling import distributions, sampler
+from tuner.trial import Measurement, Outcome, Record, Trial, Value
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
+JOB, FINGERPRINT, IDENTITY, ORIGIN = "job", "fingerprint", "id", "origin"
+MEASUREMENT, OUTCOME, NOTE = "measurement.", "outcome", "note"
+
+
+class OptunaStore:
+    """A study.Store. The job is kept with the study, so that it can be shown by its name alone."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+        self.job = JobSpec.model_validate(study.user_attrs[JOB])
+        self.id: str = study.user_attrs[IDENTITY]
+        self.origin: dict[str, Any] = study.user_attrs[ORIGIN]
+        self._distributions = distributions(self.job.space)
+
+    def records(self) -> list[Record]:
+        trials = self._study.get_trials(deepcopy=False)
+        return [self._record(trial) for trial in trials if trial.state is not TrialState.WAITING]
+
+    def draw(self) -> Trial:
+        number = sum(trial.state is not TrialState.WAITING for trial in self._study.get_trials(deepcopy=False))
+        self._study.sampler = sampler(self.job.search, self.job.seed, number)
+        asked = self._study.ask(self._distributions)
+        return Trial(asked.number, dict(asked.params), self.job.seed)
+
+    def measured(self, number: int, measurement: Measurement) -> None:
+        trial = self._running(number)
+        facts = {"metrics": dict(measurement.metrics), "seconds": measurement.seconds}
+        trial.set_user_attr(f"{MEASUREMENT}{measurement.iteration}", facts)
+        trial.report(measurement.metrics[self.job.objective.metric], measurement.iteration)
+
+    def ended(self, number: int, outcome: Outcome, note: str) -> None:
+        trial = self._running(number)
+        trial.set_user_attr(OUTCOME, outcome.value)
+        if note:
+            trial.set_user_attr(NOTE, note)
+        values = self._study.trials[number].intermediate_values
+        final = values[max(values)] if outcome is Outcome.COMPLETED else None
+        self._study.tell(number, final, state=STATES.get(outcome, TrialState.FAIL))
+
+    def _running(self, number: int) -> optuna.Trial:
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        return optuna.Trial(self._study, frozen._trial_id)
+
+    def _record(self, trial: FrozenTrial) -> Record:
+        attrs = trial.user_attrs
+        return Record(
+            trial=Trial(trial.number, dict(trial.params), self.job.seed),
+            outcome=Outcome(attrs[OUTCOME]) if trial.state.is_finished() else None,
+            measurements=_measurements(attrs),
+            started=trial.datetime_start,
+            ended=trial.datetime_complete,
+            note=attrs.get(NOTE, ""),
+        )
+
+
+def open_study(
+    storage: str, job: JobSpec, fingerprint: Mapping[str, Any], default: Mapping[str, Value]
+) -> OptunaStore:
+    """The job's study, new or taken up; its trial 0 has the default parameters.
+
+    Raises BadInput when the study belongs to another job: other space, config, objective or pictures.
+    """
+    check_study(storage, job, fingerprint)
+    study = optuna.create_study(
+        storage=_connect(storage),
+        study_name=job.name,
+        direction=job.objective.direction,
+        load_if_exists=True,
+    )
+    study.set_user_attr(JOB, job.model_dump(mode="json"))
+    study.set_user_attr(FINGERPRINT, dict(fingerprint))
+    study.set_user_attr(ORIGIN, {**made_with(), "data": fingerprint["data"]})
+    if IDENTITY not in study.user_attrs:
+        study.set_user_attr(IDENTITY, uuid.uuid4().hex)
+    if not study.get_trials(deepcopy=False):
+        study.enqueue_trial(dict(default))
+    return OptunaStore(study)
+
+
+def check_study(storage: str, job: JobSpec, fingerprint: Mapping[str, Any]) -> None:
+    """Raises BadInput when a study of the job's name belongs to another job."""
+    if job.name not in studies(storage):
+        return
+    kept = optuna.load_study(study_name=job.name, storage=_connect(storage)).user_attrs.get(FINGERPRINT)
+    if differences := _differences(kept or fingerprint, fingerprint):
+        advice = "give the job another name, or take the difference back"
+        raise BadInput.of(f"study {job.name} exists and belongs to another job", *differences, advice)
+
+
+def load_study(storage: str, name: str) -> OptunaStore:
+    """Raises TunerError when there is none of that name."""
+    if name not in (known := studies(storage)):
+        raise TunerError(f"there is no study {name}; there are: {', '.join(known) or 'none'}")
+    return OptunaStore(optuna.load_study(study_name=name, storage=_connect(storage)))
+
+
+def studies(storage: str) -> list[str]:
+    """The names of the studies; asking creates no database."""
+    if (file := _sqlite_file(storage)) and not file.exists():
+        return []
+    return sorted(optuna.get_all_study_names(_connect(storage)))
+
+
+def _connect(storage: str) -> optuna.storages.BaseStorage:
+    if file := _sqlite_file(storage):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return optuna.storages.RDBStorage(storage)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise TunerError(f"the studies' database does not answer: {reason}; --storage names it") from error
+
+
+def _sqlite_file(storage: str) -> Path | None:
+    prefix = "sqlite:///"
+    return Path(storage.removeprefix(prefix)) if storage.startswith(prefix) else None
+
+
+def _measurements(attrs: Mapping[str, Any]) -> tuple[Measurement, ...]:
+    found = {
+        int(key.removeprefix(MEASUREMENT)): facts
+        for key, facts in attrs.items()
+        if key.startswith(MEASUREMENT)
+    }
+    return tuple(Measurement(i, found[i]["metrics"], found[i]["seconds"]) for i in sorted(found))
+
+
+def _differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    before, after = _flat(kept), _flat(wanted)
+    return [
+        f"{key}: {before.get(key, 'nothing')!r} in the study, {after.get(key, 'nothing')!r} in the job"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flat(node: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(node, Mapping):
+        children = node.items()
+    elif isinstance(node, list | tuple):
+        children = {str(index): child for index, child in enumerate(node)}.items()
+    else:
+        return {path: node}
+    return {k: v for key, child in children for k, v in _flat(child, f"{path}.{key}".strip(".")).items()}

@@ -1,0 +1,146 @@
+"""The study on the terminal: a live table, or a plain line an event where nobody looks."""
+
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from types import TracebackType
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tuner.job import JobSpec
+from tuner.study import best
+from tuner.trial import Outcome, Record, Trial, Value
+
+UNFINISHED = "unfinished"
+ORDER = (Outcome.COMPLETED, None, Outcome.PRUNED, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.CRASHED)
+OWN_COLUMNS = 4
+"""A space with more parameters shows them in one column."""
+AROUND = 7
+"""Lines of a live table that are no rows."""
+
+
+class TrialTable:
+    """A study.Watcher; a context manager while the study runs."""
+
+    def __init__(self, job: JobSpec, records: Iterable[Record] = (), console: Console | None = None) -> None:
+        self._job = job
+        self._records = {record.trial.number: record for record in records}
+        self._console = console or Console()
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._started = time.monotonic()
+        self._ended = 0
+
+    def __enter__(self) -> "TrialTable":
+        if self._console.is_terminal:
+            self._live.start()
+            self._refresh()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def changed(self, record: Record) -> None:
+        before = self._records.get(record.trial.number)
+        self._records[record.trial.number] = record
+        self._ended += record.outcome is not None
+        if self._live.is_started:
+            self._refresh()
+        else:
+            self._console.print(self._event(before, record), soft_wrap=True, markup=False, highlight=False)
+
+    def _refresh(self) -> None:
+        self._live.update(self._table(), refresh=True)
+
+    def _table(self) -> Table:
+        records = sorted(_ranked(self._job, self._records.values()), key=lambda r: r.outcome is not None)
+        table = _table(self._job, records[: max(1, self._console.height - AROUND)])
+        table.caption = self._caption()
+        return table
+
+    def _caption(self) -> str:
+        ended = sum(record.outcome is not None for record in self._records.values())
+        trials = self._job.budget.trials
+        parts = [f"{self._job.name}: {ended} of {trials} trials ended"]
+        if first := best(self._job, self._records.values()):
+            parts.append(f"best {_objective(self._job, first)} (trial {first.trial.number})")
+        if self._ended and ended < trials:
+            seconds = (time.monotonic() - self._started) / self._ended * (trials - ended)
+            parts.append(f"all by {datetime.now().astimezone() + timedelta(seconds=seconds):%a %H:%M}")
+        return ", ".join(parts)
+
+    def _event(self, before: Record | None, record: Record) -> str:
+        trial = f"trial {record.trial.number}"
+        if record.outcome:
+            reason = f": {record.note}" if record.note else ""
+            return f"{trial}: {record.outcome.value}{reason}{self._praise(record)}"
+        if before is None or record.last is None:
+            return f"{trial}: {_listed(record.trial)}"
+        return f"{trial}: iteration {record.last.iteration}, {_objective(self._job, record)}"
+
+    def _praise(self, record: Record) -> str:
+        is_best = best(self._job, self._records.values()) is record
+        return f", the best so far: {_objective(self._job, record)}" if is_best else ""
+
+
+def status_table(job: JobSpec, records: Iterable[Record]) -> Table:
+    """The leaderboard: the best completed trial first, then the unfinished, pruned and failed."""
+    return _table(job, _ranked(job, records))
+
+
+def _ranked(job: JobSpec, records: Iterable[Record]) -> list[Record]:
+    sign = -1 if job.objective.direction == "maximize" else 1
+
+    def rank(record: Record) -> tuple[int, float, int]:
+        value = record.value(job.objective.metric)
+        worth = float("inf") if value is None else sign * value
+        return ORDER.index(record.outcome), worth, record.trial.number
+
+    return sorted(records, key=rank)
+
+
+def _table(job: JobSpec, records: list[Record]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("iteration", justify="right", no_wrap=True)
+    table.add_column(job.objective.metric, justify="right", no_wrap=True)
+    names = list(job.space.parameters)
+    own = len(names) <= OWN_COLUMNS
+    for name in names if own else ["parameters"]:
+        table.add_column(name, overflow="fold")
+    first = best(job, records)
+    for record in records:
+        params = [_short(record.trial.params.get(name, "")) for name in names]
+        cells = params if own else [_listed(record.trial)]
+        table.add_row(*_facts(job, record), *cells, style="bold green" if record is first else "")
+    return table
+
+
+def _facts(job: JobSpec, record: Record) -> list[Text]:
+    number = record.trial.number
+    value = record.value(job.objective.metric)
+    return [
+        Text("default 0" if number == 0 else str(number)),
+        Text(record.outcome.value if record.outcome else UNFINISHED),
+        Text(str(record.last.iteration) if record.last else ""),
+        Text("" if value is None else f"{value:.2f}"),
+    ]
+
+
+def _objective(job: JobSpec, record: Record) -> str:
+    value = record.value(job.objective.metric)
+    return f"{job.objective.metric} {'unknown' if value is None else f'{value:.2f}'}"
+
+
+def _listed(trial: Trial) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
+
+
+def _short(value: Value) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,23 @@
+"""Who trains: `open_training` picks the trainer that a config asks for."""
+
+from pathlib import Path
+from typing import Protocol
+
+from tuner.trial import Config, Measurement, Place
+
+
+class Session(Protocol):
+    """One rank's part of one training."""
+
+    def step(self, stops: tuple[int, ...]) -> Measurement: ...
+
+
+def open_training(config: Config, folder: Path, place: Place) -> Session:
+    """Takes up the folder's checkpoint where there is one."""
+    if config["runner"]["type"] == "Synthetic":
+        from tuner.training.synthetic import SyntheticTraining
+
+        return SyntheticTraining(config, folder, place)
+    from tuner.training.engine import Training
+
+    return Training(config, folder, place)

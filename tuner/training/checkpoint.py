@@ -1,0 +1,31 @@
+"""Checkpoints in mmcv's layout, written beside and renamed, read with `weights_only`."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tuner.errors import BadInput
+from tuner.paths import replacing
+
+Meta = dict[str, Any]
+"""Plain numbers, strings, lists and dicts: anything else is refused when it is read."""
+
+
+def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, meta: Meta) -> None:
+    weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    with replacing(path) as beside:
+        torch.save({"meta": meta, "state_dict": weights, "optimizer": optimizer.state_dict()}, beside)
+
+
+def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> Meta:
+    """Raises BadInput when the file is no checkpoint of this model."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(content["state_dict"])
+    except Exception as error:
+        raise BadInput.of(str(path), f"is no checkpoint of this config: {error}") from error
+    if optimizer is not None:
+        optimizer.load_state_dict(content["optimizer"])
+    return dict(content.get("meta") or {})

@@ -1,0 +1,149 @@
+"""What configs name of ours for data: the stream of samples, the seeding of iterations, aligned pictures."""
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import tuner.models  # noqa: F401  (mmseg cannot be imported before it)
+import mmcv
+import numpy as np
+import torch
+from mmcv.parallel import collate
+from mmcv.runner import HOOKS, Hook, get_dist_info
+from mmseg.datasets import DATASETS, PIPELINES, build_dataset
+from mmseg.datasets.pipelines import Resize
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tuner.trial import Config, Place
+
+
+@DATASETS.register_module()
+class SampleStream(Dataset[Any]):
+    """A training set as one long stream: every epoch shuffled anew, sample k a function of seed and k."""
+
+    def __init__(self, dataset: Config, seed: int, samples: int) -> None:
+        self.dataset = build_dataset(dataset)
+        self.CLASSES, self.PALETTE = self.dataset.CLASSES, self.dataset.PALETTE
+        self._seed = seed
+        self._samples = samples
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def __len__(self) -> int:
+        return self._samples
+
+    def __getitem__(self, index: int) -> Any:
+        epoch, position = divmod(index, len(self.dataset))
+        with _drawing_from(self._seed, index):
+            return self.dataset[int(self._order(epoch)[position])]
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng((self._seed, epoch)).permutation(len(self.dataset))
+
+
+@HOOKS.register_module()
+class SeedEachIteration(Hook):  # type: ignore[misc]
+    """Dropout and drop path of iteration i follow from the seed, i and the rank."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def before_train_iter(self, runner: Any) -> None:
+        rank, _ = get_dist_info()
+        torch.manual_seed(_one_number(self._seed, runner.iter, rank))
+
+
+@PIPELINES.register_module()
+class AlignResize(Resize):  # type: ignore[misc]
+    """mmseg's Resize, then up to the next multiple of `size_divisor` on both sides.
+
+    For test pictures: the folds of a Context Cluster must divide every feature map.
+    """
+
+    def __init__(self, size_divisor: int = 32, **resize: Any) -> None:
+        super().__init__(**resize)
+        self._divisor = size_divisor
+
+    def _resize_img(self, results: dict[str, Any]) -> None:
+        height, width = results["img"].shape[:2]
+        super()._resize_img(results)
+        resized = results["img"]
+        aligned_height, aligned_width = (-(-side // self._divisor) * self._divisor for side in resized.shape[:2])
+        image = mmcv.imresize(resized, (aligned_width, aligned_height))
+        scale = (aligned_width / width, aligned_height / height)
+        results["img"] = image
+        results["img_shape"] = results["pad_shape"] = image.shape
+        results["scale_factor"] = np.array([*scale, *scale], dtype=np.float32)
+
+
+class BatchesOf(Sampler[list[int]]):
+    """The batches of one rank from an iteration on; together the ranks take consecutive samples."""
+
+    def __init__(self, place: Place, batch: int, first: int, last: int) -> None:
+        self._place = place
+        self._batch = batch
+        self._iterations = range(first, last)
+
+    def __len__(self) -> int:
+        return len(self._iterations)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rank, ranks = self._place.rank, self._place.ranks
+        for iteration in self._iterations:
+            start = iteration * self._batch
+            yield [index * ranks + rank for index in range(start, start + self._batch)]
+
+
+class TrainBatches:
+    """The training's batches for an mmcv runner, from an iteration on."""
+
+    epoch = 0
+
+    def __init__(self, dataset: Any, config: Config, place: Place, first: int) -> None:
+        data = config["data"]
+        sampler = BatchesOf(place, data["samples_per_gpu"], first, config["runner"]["max_iters"])
+        self._batches = iter(loader(dataset, data, batch_sampler=sampler))
+
+    def __next__(self) -> Any:
+        return next(self._batches)
+
+
+def loader(dataset: Any, data: Mapping[str, Any], **batches: Any) -> DataLoader[Any]:
+    """A loader with the config's number of worker processes."""
+    per_gpu = 1 if "batch_size" in batches else data["samples_per_gpu"]
+    return DataLoader(
+        dataset,
+        num_workers=data["workers_per_gpu"],
+        collate_fn=_Collate(per_gpu),
+        pin_memory=torch.cuda.is_available(),
+        **batches,
+    )
+
+
+class _Collate:
+    """mmcv's collate for one device, as a class so that loader processes can be spawned."""
+
+    def __init__(self, samples_per_gpu: int) -> None:
+        self._samples_per_gpu = samples_per_gpu
+
+    def __call__(self, batch: list[Any]) -> Any:
+        return collate(batch, samples_per_gpu=self._samples_per_gpu)
+
+
+@contextmanager
+def _drawing_from(*parts: int) -> Iterator[None]:
+    """Python's and NumPy's global generators, which mmseg's pipelines draw from, start at these numbers."""
+    kept = random.getstate(), np.random.get_state()
+    number = _one_number(*parts)
+    random.seed(number)
+    np.random.seed(number)
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+
+
+def _one_number(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -1,0 +1,181 @@
+"""One rank's part of one training, through mmcv's runner: from stop to stop."""
+
+import copy
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import tuner.models  # noqa: F401  (mmseg cannot be imported before it)
+import torch
+import torch.distributed as dist
+from mmcv.cnn.utils import revert_sync_batchnorm
+from mmcv.parallel import scatter
+from mmcv.runner import IterBasedRunner
+from mmcv.utils import Config as MmcvConfig
+from mmseg.apis import set_random_seed
+from mmseg.core import build_optimizer
+from mmseg.datasets import build_dataset
+from mmseg.models import build_segmentor
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tuner.errors import Diverged, OutOfMemory
+from tuner.files import write_text
+from tuner.paths import TrialFolder
+from tuner.training import checkpoint
+from tuner.training.config import text
+from tuner.training.data import TrainBatches
+from tuner.training.evaluation import evaluate
+from tuner.trial import Config, Measurement, Place
+
+logger = logging.getLogger("tuner.training")
+
+
+class Training:
+    """Takes up the folder's checkpoint where there is one; then as if it had never stopped."""
+
+    def __init__(self, config: Config, folder: Path, place: Place) -> None:
+        self._config, self._place = copy.deepcopy(config), place
+        self._files = TrialFolder(folder)
+        if place.rank == 0:
+            write_text(self._files.config, text(config))
+        self._segmentor = segmentor(self._config, place)
+        self._validation = validation_set(self._config)
+        self._runner = _runner(self._config, self._segmentor, place, folder)
+        self._meta = {"iteration": 0, "seconds": 0.0, "loss": 0.0, "steps": 0, "measurement": None}
+        if self._files.checkpoint.exists():
+            self._resume()
+        self._pending = self._measured_at_checkpoint()
+        dataset = build_dataset(config["data"]["train"])
+        self._batches = TrainBatches(dataset, config, place, first=self.iteration)
+        self._every = config["checkpoint_config"]["interval"]
+        self._runner.call_hook("before_run")
+        self._runner.call_hook("before_epoch")
+
+    @property
+    def iteration(self) -> int:
+        return int(self._runner.iter)
+
+    @property
+    def has_news(self) -> bool:
+        """A measurement of the checkpoint that was taken up, not told yet."""
+        return self._pending is not None
+
+    def step(self, stops: tuple[int, ...]) -> Measurement:
+        """Trains to the next stop, evaluates and saves; what the checkpoint was saved with is told again.
+
+        Raises Diverged when the loss is no number any more, OutOfMemory when the device has no room.
+        """
+        if self._pending:
+            told, self._pending = self._pending, None
+            return told
+        until = next(stop for stop in stops if stop > self.iteration)
+        try:
+            return self._train_and_evaluate(until)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(str(error).splitlines()[0]) from error
+
+    def _train_and_evaluate(self, until: int) -> Measurement:
+        begun = time.perf_counter() - self._meta["seconds"]
+        while self.iteration < until:
+            self._runner.train(self._batches)
+            self._count_loss(self._runner.outputs["log_vars"]["loss"])
+            if self.iteration % self._every == 0 and self.iteration < until:
+                self._save(seconds=time.perf_counter() - begun)
+        metrics = self._evaluate()
+        metrics["loss"] = self._meta["loss"] / self._meta["steps"]
+        measurement = Measurement(until, metrics, time.perf_counter() - begun)
+        told = {"iteration": until, "metrics": metrics, "seconds": measurement.seconds}
+        self._save(seconds=measurement.seconds, measurement=told, loss=0.0, steps=0)
+        return measurement
+
+    def _count_loss(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(f"loss {loss} at iteration {self.iteration}")
+        self._meta["loss"] += loss
+        self._meta["steps"] += 1
+
+    def _evaluate(self) -> dict[str, float]:
+        if self._place.ranks > 1:
+            for buffer in self._segmentor.buffers():
+                dist.broadcast(buffer, src=0)
+        return evaluate(self._segmentor, self._validation, self._config["data"], self._place)
+
+    def _save(self, **changes: Any) -> None:
+        self._meta |= {"iteration": self.iteration, "measurement": None, **changes}
+        if self._place.rank == 0:
+            meta = {**self._meta, "CLASSES": list(self._validation.CLASSES)}
+            checkpoint.save(self._files.checkpoint, self._segmentor, self._runner.optimizer, meta)
+        if self._place.ranks > 1 and self._meta["measurement"]:
+            dist.barrier()
+
+    def _resume(self) -> None:
+        meta = checkpoint.load(self._files.checkpoint, self._segmentor, self._runner.optimizer)
+        self._meta |= {key: meta[key] for key in self._meta}
+        self._runner._iter = meta["iteration"]
+
+    def _measured_at_checkpoint(self) -> Measurement | None:
+        told = self._meta["measurement"]
+        return Measurement(**told) if told else None
+
+
+def segmentor(config: Config, place: Place) -> nn.Module:
+    """The model with its first weights, a function of the config's seed."""
+    set_random_seed(config.get("seed") or 0)
+    model = build_segmentor(MmcvConfig(config["model"])._cfg_dict)
+    model.init_weights()
+    if place.device == "cpu" or place.ranks == 1:
+        model = revert_sync_batchnorm(model)
+    return model.to(place.device)  # type: ignore[no-any-return]
+
+
+def validation_set(config: Config) -> Any:
+    return build_dataset(config["data"]["val"], {"test_mode": True})
+
+
+class _Step(nn.Module):
+    """A forward that is the whole training step, so that a plain DistributedDataParallel can wrap it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Any) -> dict[str, Any]:
+        return self.model.train_step(batch, None)  # type: ignore[no-any-return, operator]
+
+
+class _Trainee(nn.Module):
+    """What mmcv's runner trains: moves the batch to the device, averages the gradients over the ranks."""
+
+    def __init__(self, model: nn.Module, place: Place) -> None:
+        super().__init__()
+        device = torch.device(place.device)
+        self._target = [-1 if device.type == "cpu" else device.index]
+        self.step: nn.Module = _Step(model)
+        if place.ranks > 1:
+            ids = None if device.type == "cpu" else [device.index]
+            self.step = DistributedDataParallel(self.step, device_ids=ids)
+
+    def train_step(self, batch: Any, _optimizer: Any) -> dict[str, Any]:
+        return self.step(scatter(batch, self._target)[0])  # type: ignore[no-any-return]
+
+
+def _runner(config: Config, model: nn.Module, place: Place, folder: Path) -> IterBasedRunner:
+    runner = IterBasedRunner(
+        _Trainee(model, place),
+        optimizer=build_optimizer(model, config["optimizer"]),
+        work_dir=str(folder),
+        logger=logger,
+        max_iters=config["runner"]["max_iters"],
+    )
+    runner.timestamp = "train"
+    runner.register_training_hooks(
+        config["lr_config"],
+        config["optimizer_config"],
+        log_config=config["log_config"],
+        momentum_config=config.get("momentum_config"),
+        custom_hooks_config=config.get("custom_hooks"),
+    )
+    return runner

@@ -1,0 +1,23 @@
+"""How the ranks of a gang find each other: nccl between GPUs, gloo between CPU processes."""
+
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from tuner.trial import Place
+
+TIMEOUT = timedelta(minutes=30)
+"""Longest wait in a collective; a rank that died is noticed by its gang long before."""
+
+
+def join(rank: int, ranks: int, address: str, gpus_per_rank: float) -> Place:
+    """Blocks until all ranks are there, each on its current GPU; rank 0 listens at `address`, host:port."""
+    on_gpu = gpus_per_rank > 0 and torch.cuda.is_available()
+    device = f"cuda:{torch.cuda.current_device()}" if on_gpu else "cpu"
+    if ranks > 1:
+        backend = "nccl" if on_gpu and gpus_per_rank >= 1 else "gloo"
+        dist.init_process_group(
+            backend, init_method=f"tcp://{address}", rank=rank, world_size=ranks, timeout=TIMEOUT
+        )
+    return Place(rank, ranks, device)

@@ -1,0 +1,79 @@
+"""What a trial is, what is measured of it and how it ends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeAlias
+
+Value: TypeAlias = bool | int | float | str
+Config: TypeAlias = dict[str, Any]
+"""The contents of an mmseg config."""
+
+
+class Outcome(str, Enum):
+    """How a trial ended."""
+
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    OUT_OF_MEMORY = "out of memory"
+    DIVERGED = "diverged"
+    CRASHED = "crashed"
+
+    @property
+    def failed(self) -> bool:
+        return self in (Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.CRASHED)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The metrics of one evaluation."""
+
+    iteration: int
+    metrics: Mapping[str, float]
+    """mIoU, mAcc, aAcc and IoU.<class> in percent; loss is the mean since the last evaluation."""
+    seconds: float
+    """Training and evaluation, from the trial's first iteration, without interruptions."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training with one drawing of the parameters and one seed."""
+
+    number: int
+    params: Mapping[str, Value]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """A trial and all that the study knows of it."""
+
+    trial: Trial
+    outcome: Outcome | None
+    """None while the trial runs, or was interrupted and waits to go on."""
+    measurements: tuple[Measurement, ...] = ()
+    started: datetime | None = None
+    ended: datetime | None = None
+    note: str = ""
+    """Why it failed."""
+
+    @property
+    def last(self) -> Measurement | None:
+        return self.measurements[-1] if self.measurements else None
+
+    def value(self, metric: str, iteration: int | None = None) -> float | None:
+        """The metric at an iteration, or of the last measurement."""
+        if iteration is None:
+            return self.last.metrics.get(metric) if self.last else None
+        return next((m.metrics.get(metric) for m in self.measurements if m.iteration == iteration), None)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one rank of a gang trains."""
+
+    rank: int = 0
+    ranks: int = 1
+    device: str = "cpu"
+    """As torch spells it: `cpu` or `cuda:0`."""
