@@ -1,6 +1,6 @@
 # A trainer without model and pictures, for trying out searches, schedulers and clusters in seconds.
 runner = dict(
-    type='Synthetic',
+    type="Synthetic",
     max_iters=480,
     seconds_per_iteration=0.0,
     best_lr=2e-3,
@@ -10,5 +10,5 @@ runner = dict(
     crashes=0.0,  # share of the trials
 )
 model = dict(backbone=dict(centers=[4, 4, 4, 4]))
-optimizer = dict(type='AdamW', lr=1e-4, weight_decay=1e-4)
+optimizer = dict(type="AdamW", lr=1e-4, weight_decay=1e-4)
 data = dict(samples_per_gpu=8, train=dict(), val=dict(), test=dict())

@@ -66,7 +66,9 @@ def _write(folder: Path, trial: TrialFolder, card: dict[str, Any]) -> None:
         if trial.checkpoint.exists():
             shutil.copyfile(trial.checkpoint, folder / trial.checkpoint.name)
     except FileNotFoundError as error:
-        raise TunerError(f"the trial's folder lacks {error.filename}: is --home where the study ran?") from error
+        raise TunerError(
+            f"the trial's folder lacks {error.filename}: is --home where the study ran?"
+        ) from error
     write_json(folder / CARD, card)
 
 

@@ -20,7 +20,7 @@ class Budget(Strict):
     trials: int = Field(gt=0)
     """How many trials the study has, the default included."""
     hours: float = Field(default=24.0 * 7, gt=0)
-    """No trial is drawn later than this many hours after the driver's start; running ones end as usual."""
+    """No trial is drawn later than this many hours after the start; those that run end as usual."""
 
 
 class Fidelity(Strict):

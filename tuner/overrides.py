@@ -40,7 +40,7 @@ def apply(config: Config, overrides: Mapping[str, Any], source: str) -> Config:
         except UnknownPath:
             problems.append(Problem(source, unknown_path(result, path)))
             continue
-        node = value_at(result, ".".join(parents)) if parents else result
+        node: Any = value_at(result, ".".join(parents)) if parents else result
         node[int(last) if isinstance(node, list) else last] = value
     if problems:
         raise BadInput(problems)

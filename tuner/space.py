@@ -87,9 +87,7 @@ class ChoiceParameter(_Parameter):
         return ", ".join(map(str, self.choices))
 
 
-Parameter = Annotated[
-    FloatParameter | IntParameter | ChoiceParameter, Field(discriminator="type")
-]
+Parameter = Annotated[FloatParameter | IntParameter | ChoiceParameter, Field(discriminator="type")]
 
 
 class Space(Strict):
@@ -107,11 +105,7 @@ class Space(Strict):
 
     def overrides(self, params: Mapping[str, Value]) -> dict[str, Value]:
         """The config paths that the parameters set, with their values."""
-        return {
-            path: params[name]
-            for name, parameter in self.parameters.items()
-            for path in parameter.sets
-        }
+        return {path: params[name] for name, parameter in self.parameters.items() for path in parameter.sets}
 
 
 def is_square(value: object) -> bool:

@@ -38,8 +38,9 @@ class Gang:
 
     def __init__(self, resources: Resources, group: PlacementGroup, trainer: Trainer) -> None:
         count, gpus = resources.processes, resources.gpus_per_rank
+        actor: Any = ray.remote(_Rank)
         self._ranks = [
-            _Rank.options(
+            actor.options(
                 num_cpus=resources.cpus_per_rank,
                 num_gpus=gpus,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle),
@@ -62,7 +63,6 @@ class Gang:
             ray.kill(rank)
 
 
-@ray.remote
 class _Rank:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
@@ -92,7 +92,7 @@ _Reference: TypeAlias = "ray.ObjectRef[Any]"
 
 
 def _all(references: list[_Reference]) -> list[Any]:
-    """The results of all ranks, or the first failure of any as a TrialFailed, without waiting for the rest."""
+    """The results of all ranks; the first failure of any is raised as TrialFailed, without waiting."""
     waiting = list(references)
     while waiting:
         (done, *_), waiting = ray.wait(waiting)

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -21,6 +20,9 @@ from tuner.study import Study
 from tuner.trial import Config, Outcome, Trial
 
 OUTCOMES = {OutOfMemory: Outcome.OUT_OF_MEMORY, Diverged: Outcome.DIVERGED, Crashed: Outcome.CRASHED}
+FINISHED: str = Searcher.FINISHED
+STOP: str = TrialScheduler.STOP
+CONTINUE: str = TrialScheduler.CONTINUE
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -44,8 +46,12 @@ def connected(address: str | None) -> Iterator[None]:
     """A connection to the cluster of that address, or a Ray of our own on this machine."""
     os.environ |= {key: value for key, value in QUIET.items() if key not in os.environ}
     try:
-        ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False,
-                 logging_level="ERROR")
+        ray.init(
+            address=address,
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
     except Exception as error:
         raise TunerError(f"no Ray cluster answers at {address}: {error}") from error
     try:
@@ -63,11 +69,14 @@ def check_fits(resources: Resources) -> None:
         ("CPU", "cpus_per_rank", resources.cpus_per_rank),
     ):
         has = sum(node.get(kind, 0) for node in nodes)
-        ranks_that_fit = sum(int(node.get(kind, 0) / a_rank) for node in nodes) if a_rank else resources.processes
+        ranks_that_fit = (
+            sum(int(node.get(kind, 0) / a_rank) for node in nodes) if a_rank else resources.processes
+        )
         if ranks_that_fit < resources.processes:
             problems.append(
                 f"needs {a_rank * resources.processes:g} {kind}s a trial, but the cluster has {has:g}: "
-                f"lower resources.{key}" + ("" if has else ", to 0 for training on the CPU" if kind == "GPU" else "")
+                f"lower resources.{key}"
+                + ("" if has else ", to 0 for training on the CPU" if kind == "GPU" else "")
             )
     if problems:
         raise BadInput.of("job", *problems)
@@ -155,11 +164,13 @@ class _Draws(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         trial = self._study.draw()
         if trial is None:
-            return Searcher.FINISHED
+            return FINISHED
         self._numbers[trial_id] = trial.number
         return {"number": trial.number, "params": dict(trial.params), "seed": trial.seed}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         if error:
             self._study.fail(self._numbers[trial_id], Outcome.CRASHED, "its process died")
 
@@ -184,9 +195,8 @@ class _Judge(FIFOScheduler):  # type: ignore[misc]
         number = trial.config["number"]
         if "failure" in result:
             self._study.fail(number, result["failure"], result["note"])
-            return TrialScheduler.STOP
-        ended = self._study.measure(number, result["measurement"])
-        return TrialScheduler.STOP if ended else TrialScheduler.CONTINUE
+            return STOP
+        return STOP if self._study.measure(number, result["measurement"]) else CONTINUE
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

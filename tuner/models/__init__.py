@@ -1,7 +1,10 @@
-"""Importing this package registers the Context Cluster backbones with mmseg (`custom_imports` in a config)."""
+"""The Context Cluster for mmseg. Without compiled operators, mmseg can be imported after this package only."""
 
-from tuner.models.mmcv_ops import stand_in_for_missing_operators
+import warnings
+
+# every import of mmcv 1.x announces that there will be a 2.x
+warnings.filterwarnings("ignore", "On January 1, 2023, MMCV")
+
+from tuner.models.mmcv_ops import stand_in_for_missing_operators  # noqa: E402 - imports mmcv
 
 stand_in_for_missing_operators()
-
-from tuner.models import context_cluster as context_cluster  # noqa: E402 - mmseg needs the stand-in first

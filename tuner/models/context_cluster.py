@@ -64,7 +64,9 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
     ) -> None:
         super().__init__(init_cfg)
         given = Architecture(widths, depths, heads, head_dim, mlp_ratios)._asdict()  # type: ignore[arg-type]
-        shape = ARCHITECTURES[arch]._replace(**{key: value for key, value in given.items() if value is not None})
+        shape = ARCHITECTURES[arch]._replace(
+            **{key: value for key, value in given.items() if value is not None}
+        )
         self.with_cp = _per_stage(with_cp)
         self.folds = tuple(folds)
         sides = [_side(number) for number in _per_stage(centers)]
@@ -106,7 +108,9 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
         if height % step or width % step:
             sizes = " or ".join(f"{h}x{w}" for h, w in _nearest(height, width, step))
             folds = ", ".join(str(number) for number in self.folds)
-            advice = f"does not divide into folds {folds} a side: height and width must be multiples of {step}"
+            advice = (
+                f"does not divide into folds {folds} a side: height and width must be multiples of {step}"
+            )
             raise BadInput.of(f"picture of {height}x{width}", f"{advice}; the nearest are {sizes}")
 
 
@@ -116,7 +120,9 @@ def _network(
     """Stages of blocks and, between them, point reducers: seven entries, as the authors number them."""
     rates = iter(torch.linspace(0, drop_path_rate, sum(shape.depths)).tolist())
     network = nn.ModuleList()
-    for index, (width, depth, ratio) in enumerate(zip(shape.widths, shape.depths, shape.mlp_ratios, strict=True)):
+    for index, (width, depth, ratio) in enumerate(
+        zip(shape.widths, shape.depths, shape.mlp_ratios, strict=True)
+    ):
         if index:
             network.append(PointReducer(shape.widths[index - 1], width, size=3, stride=2, padding=1))
         blocks = [
@@ -128,12 +134,11 @@ def _network(
 
 
 def _with_positions(pictures: Tensor) -> Tensor:
-    """Appends each pixel's x and y, from -0.5 to 0.5."""
+    """Appends each pixel's y and x, from -0.5 to 0.5, rounded to float32 as the authors' are."""
     batch, _, height, width = pictures.shape
-    like = {"dtype": pictures.dtype, "device": pictures.device}
-    x = torch.linspace(-0.5, 0.5, width, **like).expand(batch, 1, height, width)
-    y = torch.linspace(-0.5, 0.5, height, **like).unsqueeze(1).expand(batch, 1, height, width)
-    return torch.cat([pictures, x, y], dim=1)
+    y, x = (torch.arange(size, device=pictures.device) / (size - 1) - 0.5 for size in (height, width))
+    positions = torch.stack(torch.meshgrid(y, x, indexing="ij"))
+    return torch.cat([pictures, positions.to(pictures.dtype).expand(batch, -1, -1, -1)], dim=1)
 
 
 def _per_stage(value: Value | Sequence[Value]) -> tuple[Value, ...]:

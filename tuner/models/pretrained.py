@@ -29,7 +29,9 @@ def load_pretrained(backbone: nn.Module, checkpoint: str, allow_partial: bool = 
     wanted = backbone.state_dict()
     if not any(name.startswith(OUTPUT_NORMS) for name in found):
         wanted = {name: tensor for name, tensor in wanted.items() if not name.startswith(OUTPUT_NORMS)}
-    matched = {name: found[name] for name in wanted if name in found and found[name].shape == wanted[name].shape}
+    matched = {
+        name: found[name] for name in wanted if name in found and found[name].shape == wanted[name].shape
+    }
     report = f"{len(matched)} of {len(wanted)} tensors matched"
     problems = _mismatches(wanted, found)
     if len(matched) < ENOUGH * len(wanted) and not allow_partial:

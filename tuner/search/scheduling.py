@@ -1,5 +1,7 @@
 """Who goes on at a rung: rules by name, on the mmcv iteration."""
 
+from itertools import pairwise
+
 from tuner.job import JobSpec
 from tuner.study import Rule
 
@@ -9,7 +11,7 @@ def rule(job: JobSpec) -> Rule:
         case "asha":
             return asha(job.fidelity.stops, job.objective.direction)
         case "none":
-            return lambda value, reached, iteration: True
+            return lambda *_: True
 
 
 def asha(rungs: tuple[int, ...], direction: str) -> Rule:
@@ -18,7 +20,7 @@ def asha(rungs: tuple[int, ...], direction: str) -> Rule:
     Of the trials that reached a rung, the share rung / next rung goes on, so that every rung costs the
     same in all. Nobody waits: the first to reach a rung always goes on.
     """
-    share = {here: here / following for here, following in zip(rungs, rungs[1:], strict=False)}
+    share = {here: here / following for here, following in pairwise(rungs)}
     sign = 1 if direction == "maximize" else -1
 
     def goes_on(value: float, reached: list[float], iteration: int) -> bool:

@@ -36,7 +36,9 @@ class OptunaStore:
         return [self._record(trial) for trial in trials if trial.state is not TrialState.WAITING]
 
     def draw(self) -> Trial:
-        number = sum(trial.state is not TrialState.WAITING for trial in self._study.get_trials(deepcopy=False))
+        number = sum(
+            trial.state is not TrialState.WAITING for trial in self._study.get_trials(deepcopy=False)
+        )
         self._study.sampler = sampler(self.job.search, self.job.seed, number)
         asked = self._study.ask(self._distributions)
         return Trial(asked.number, dict(asked.params), self.job.seed)

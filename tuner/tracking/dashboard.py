@@ -8,12 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import IO, Any
+from urllib.request import urlopen
 
 from mlflow import MlflowClient
 
@@ -26,8 +25,6 @@ PATIENCE = 60.0
 LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 VIEW = "leaderboard"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-SHOWN_PARAMS = 20
-"""MLflow refuses a view of more than 5,000 characters."""
 
 
 def is_server(uri: str) -> bool:
@@ -39,13 +36,16 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_\-. :]", "_", name).strip()
 
 
-def leaderboard(job: JobSpec, study_id: str, parent: str) -> dict[str, Any]:
-    """The trials of a study by their objective, and two charts; in the words of MLflow's page."""
+def leaderboard(job: JobSpec, parent: str) -> dict[str, Any]:
+    """The trials of a study by their objective, and two charts, in the words of MLflow's page.
+
+    Sorted by a metric, the page shows no nesting: the parent is left out by the filter.
+    """
     metric = safe_name(job.objective.metric)
-    params = [safe_name(name) for name in job.space.parameters][:SHOWN_PARAMS]
+    params = [safe_name(name) for name in job.space.parameters]
     columns = [f"params.`{name}`" for name in params]
     return {
-        "searchFilter": f"tags.`tuner.study` = '{study_id}'",
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
         "orderByKey": f"metrics.`{metric}`",
         "orderByAsc": job.objective.direction == "minimize",
         "startTime": "ALL",
@@ -53,10 +53,7 @@ def leaderboard(job: JobSpec, study_id: str, parent: str) -> dict[str, Any]:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": [f"metrics.`{metric}`", *columns, "tags.`outcome`"],
-        "runsExpanded": {parent: True},
-        "runsPinned": [],
-        "runsHidden": [parent],
-        "compareRunSections": [{"uuid": VIEW, "name": "Trials", "display": True, "isReordered": False}],
+        "compareRunSections": [{"uuid": VIEW, "name": "Trials", "display": True, "columns": 2}],
         "compareRunCharts": [_parallel(params, metric), _line(metric)],
     }
 
@@ -66,11 +63,13 @@ def _parallel(params: list[str], metric: str) -> dict[str, Any]:
 
 
 def _line(metric: str) -> dict[str, Any]:
-    return _chart("LINE") | {"metricKey": metric, "selectedMetricKeys": [metric], "xAxisKey": "step"}
+    unsmoothed = {"lineSmoothness": 0, "useGlobalLineSmoothing": False}
+    what = {"metricKey": metric, "selectedMetricKeys": [metric], "xAxisKey": "step"}
+    return _chart("LINE") | what | unsmoothed
 
 
 def _chart(kind: str) -> dict[str, Any]:
-    return {"uuid": f"{VIEW}-{kind.lower()}", "type": kind, "metricSectionId": VIEW, "deleted": False}
+    return {"uuid": f"{VIEW}-{kind.lower()}", "type": kind, "metricSectionId": VIEW}
 
 
 def description(job: JobSpec) -> str:
@@ -82,7 +81,7 @@ def description(job: JobSpec) -> str:
 
 
 def leaderboard_url(base: str, study: str) -> str:
-    """The address of a study's leaderboard on the server at `base`. Raises TunerError when it knows no such study."""
+    """The address of a study's leaderboard on the server at `base`. Raises TunerError when it shows none."""
     experiment = MlflowClient(base).get_experiment_by_name(study)
     if experiment is None:
         raise TunerError(f"MLflow at {base} shows no study {study}: it appears there with its first trial")
@@ -118,7 +117,7 @@ def _start(uri: str, artifacts: Path, port: int, log: IO[str]) -> subprocess.Pop
 def _wait_until_healthy(address: str, server: subprocess.Popen[bytes], log: IO[str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and server.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5):
+        with suppress(OSError), urlopen(f"{address}/health", timeout=5):  # noqa: S310  # always http
             return
         time.sleep(0.2)
     log.seek(0)
@@ -138,7 +137,7 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 def _terminating() -> Iterator[None]:
     """SIGTERM ends the process like Ctrl-C: what was started is ended too."""
 
-    def leave(number: int, frame: object) -> None:
+    def leave(number: int, _frame: object) -> None:
         sys.exit(128 + number)
 
     before = signal.signal(signal.SIGTERM, leave)
@@ -150,9 +149,14 @@ def _terminating() -> Iterator[None]:
 
 def _free_port(wanted: int) -> int:
     """The wanted port, or the next that is free."""
-    for port in count(wanted):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return int(probe.getsockname()[1])
-    raise AssertionError
+    while not (free := _bindable(wanted)):
+        wanted += 1
+    return free
+
+
+def _bindable(port: int) -> int | None:
+    with socket.socket() as probe, suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return int(probe.getsockname()[1])
+    return None

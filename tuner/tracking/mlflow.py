@@ -1,4 +1,4 @@
-"""MLflow's picture of a study: an experiment with the job's name, a run for the study, a child run for each trial.
+"""MLflow's picture of a study: an experiment of the job's name, a run for it, and a child run for each trial.
 
 It is a projection of the study's records and can be drawn again at any time. What is written twice is the
 same twice: metrics carry the trial's own clock, and the tag `outcome` is written last, so that a child whose
@@ -70,11 +70,11 @@ class MlflowTracker:
         with self._undisturbed():
             self._catch_up([record])
 
-    def end(self, records: Iterable[Record], finished: bool) -> None:
+    def end(self, records: Iterable[Record], *, finished: bool) -> None:
         """`finished` is false when the study was interrupted and waits to go on."""
         shown = list(records)
         with self._undisturbed():
-            self._catch_up(shown).close(shown, finished)
+            self._catch_up(shown).close(shown, finished=finished)
 
     def _catch_up(self, records: Iterable[Record]) -> "StudyRuns":
         self._missed |= {record.trial.number: record for record in records}
@@ -145,7 +145,7 @@ class StudyRuns:
             self._client.set_tag(child.run_id, NOTE, record.note)
         self._set_outcome(child, record.outcome.value if record.outcome else RUNNING, record.ended)
 
-    def close(self, records: Iterable[Record], finished: bool) -> None:
+    def close(self, records: Iterable[Record], *, finished: bool) -> None:
         """Leaves no run RUNNING."""
         for record in records:
             if record.outcome is None:
@@ -158,27 +158,25 @@ class StudyRuns:
 
     def _open_parent(self, found: list[Run]) -> str:
         tags = {STUDY: self._study_id}
-        run = (
-            found[0]
-            if found
-            else self._client.create_run(self._experiment, tags=tags, run_name=self._job.name)
-        )
+        run = found[0] if found else self._client.create_run(self._experiment, None, tags, self._job.name)
+        run_id: str = run.info.run_id
         facts = {key: value for key, value in _facts(self._job).items() if key not in run.data.params}
         params = [Param(key, value) for key, value in facts.items()]
         budget = [RunTag(f"budget.{key}", f"{value:g}") for key, value in self._job.budget]
-        self._client.log_batch(run.info.run_id, params=params, tags=budget)
-        self._client.update_run(run.info.run_id, status="RUNNING")
-        return run.info.run_id
+        self._client.log_batch(run_id, params=params, tags=budget)
+        self._client.update_run(run_id, STATUS[RUNNING])
+        return run_id
 
     def _describe(self) -> None:
-        view = json.dumps(leaderboard(self._job, self._study_id, self._parent))
+        view = json.dumps(leaderboard(self._job, self._parent))
         self._client.set_experiment_tag(self._experiment, VIEW_TAG, view)
         self._client.set_experiment_tag(self._experiment, TEXT, description(self._job))
 
     def _create(self, record: Record) -> Child:
         number, start = record.trial.number, _milliseconds(record.started)
         tags = {STUDY: self._study_id, TRIAL: str(number), PARENT: self._parent}
-        run = self._client.create_run(self._experiment, start, tags, f"trial {number}")
+        name = f"trial {number}" if number else "trial 0 (default)"
+        run = self._client.create_run(self._experiment, start, tags, name)
         return Child(run.info.run_id, start)
 
     def _write_measurements(self, child: Child, record: Record) -> None:
@@ -204,10 +202,10 @@ class StudyRuns:
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(name, artifacts)
+        return str(client.create_experiment(name, artifacts))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    return found.experiment_id
+    return str(found.experiment_id)
 
 
 def _child(run: Run) -> Child:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+import tuner.models  # noqa: F401 - mmseg cannot be imported before it
 from tuner.trial import Config, Measurement, Place
 
 

@@ -1,8 +1,8 @@
-"""mmseg configs, read and written by mmcv itself, as plain dicts."""
+"""mmseg configs, read by mmcv itself, as plain dicts."""
 
 from pathlib import Path
+from pprint import pformat
 
-import tuner.models  # noqa: F401  (mmseg cannot be imported before it)
 from mmcv.utils import Config as MmcvConfig
 
 from tuner.errors import BadInput
@@ -19,4 +19,4 @@ def read(path: Path) -> Config:
 
 def text(config: Config) -> str:
     """One flat Python file, no `_base_`."""
-    return MmcvConfig(config).pretty_text  # type: ignore[no-any-return]
+    return "".join(f"{key} = {pformat(value, width=100, sort_dicts=False)}\n" for key, value in config.items())

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-import tuner.models  # noqa: F401  (mmseg cannot be imported before it)
 import mmcv
 import numpy as np
 import torch
@@ -69,7 +68,9 @@ class AlignResize(Resize):  # type: ignore[misc]
         height, width = results["img"].shape[:2]
         super()._resize_img(results)
         resized = results["img"]
-        aligned_height, aligned_width = (-(-side // self._divisor) * self._divisor for side in resized.shape[:2])
+        aligned_height, aligned_width = (
+            -(-side // self._divisor) * self._divisor for side in resized.shape[:2]
+        )
         image = mmcv.imresize(resized, (aligned_width, aligned_height))
         scale = (aligned_width / width, aligned_height / height)
         results["img"] = image
@@ -96,7 +97,7 @@ class BatchesOf(Sampler[list[int]]):
 
 
 class TrainBatches:
-    """The training's batches for an mmcv runner, from an iteration on."""
+    """The training's batches for an mmcv runner, from an iteration on: one long epoch."""
 
     epoch = 0
 
@@ -104,6 +105,10 @@ class TrainBatches:
         data = config["data"]
         sampler = BatchesOf(place, data["samples_per_gpu"], first, config["runner"]["max_iters"])
         self._batches = iter(loader(dataset, data, batch_sampler=sampler))
+        self._count = len(sampler)
+
+    def __len__(self) -> int:
+        return self._count
 
     def __next__(self) -> Any:
         return next(self._batches)

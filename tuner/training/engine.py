@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tuner.models  # noqa: F401  (mmseg cannot be imported before it)
 import torch
 import torch.distributed as dist
 from mmcv.cnn.utils import revert_sync_batchnorm
 from mmcv.parallel import scatter
 from mmcv.runner import IterBasedRunner
 from mmcv.utils import Config as MmcvConfig
+from mmcv.utils import get_logger, import_modules_from_strings
 from mmseg.apis import set_random_seed
 from mmseg.core import build_optimizer
 from mmseg.datasets import build_dataset
@@ -31,6 +31,8 @@ from tuner.training.evaluation import evaluate
 from tuner.trial import Config, Measurement, Place
 
 logger = logging.getLogger("tuner.training")
+for name in ("mmcv", "mmseg"):
+    get_logger(name).setLevel(logging.WARNING)  # they list every tensor of every model
 
 
 class Training:
@@ -44,7 +46,13 @@ class Training:
         self._segmentor = segmentor(self._config, place)
         self._validation = validation_set(self._config)
         self._runner = _runner(self._config, self._segmentor, place, folder)
-        self._meta = {"iteration": 0, "seconds": 0.0, "loss": 0.0, "steps": 0, "measurement": None}
+        self._meta: checkpoint.Meta = {
+            "iteration": 0,
+            "seconds": 0.0,
+            "loss": 0.0,
+            "steps": 0,
+            "measurement": None,
+        }
         if self._files.checkpoint.exists():
             self._resume()
         self._pending = self._measured_at_checkpoint()
@@ -123,9 +131,11 @@ class Training:
 
 def segmentor(config: Config, place: Place) -> nn.Module:
     """The model with its first weights, a function of the config's seed."""
+    import_modules_from_strings(**config.get("custom_imports", {"imports": []}))
     set_random_seed(config.get("seed") or 0)
     model = build_segmentor(MmcvConfig(config["model"])._cfg_dict)
     model.init_weights()
+    torch.backends.cudnn.benchmark = bool(config.get("cudnn_benchmark"))
     if place.device == "cpu" or place.ranks == 1:
         model = revert_sync_batchnorm(model)
     return model.to(place.device)  # type: ignore[no-any-return]

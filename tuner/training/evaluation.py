@@ -1,5 +1,6 @@
 """The metrics of semantic segmentation, over all ranks."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ def metrics(confusion: Tensor, names: Sequence[str]) -> dict[str, float]:
     per_class = {
         f"IoU.{name.strip()}": value
         for name, value in zip(names, iou.tolist(), strict=True)
-        if value == value
+        if not math.isnan(value)
     }
     return {
         "mIoU": iou.nanmean().item(),

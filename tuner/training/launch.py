@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import multiprocessing
+from torch.multiprocessing.spawn import spawn
 
 from tuner.errors import BadInput
 from tuner.files import write_text
@@ -23,7 +23,7 @@ Tell = Callable[[Measurement], None]
 
 
 def train(config: Config, folder: Path, ranks: int, tell: Tell) -> None:
-    """Trains the config to its end, from the folder's checkpoint if it has one; `tell` hears every evaluation.
+    """Trains the config to its end, from the folder's checkpoint on; `tell` hears every evaluation.
 
     With GPUs, one process a GPU; without, gloo processes that share the cores.
     Raises BadInput when the folder belongs to another training.
@@ -35,7 +35,7 @@ def train(config: Config, folder: Path, ranks: int, tell: Tell) -> None:
         _train_rank(0, 1, "", config, folder, tell)
     else:
         arguments = (ranks, _free_address(), config, folder, tell)
-        multiprocessing.spawn(_train_rank, arguments, nprocs=ranks)  # type: ignore[no-untyped-call]
+        spawn(_train_rank, arguments, nprocs=ranks)  # type: ignore[no-untyped-call]
 
 
 def evaluate_checkpoint(config: Config, weights: Path) -> dict[str, float]:

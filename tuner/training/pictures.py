@@ -61,7 +61,7 @@ def fingerprint(config: Config) -> str:
     """Of all pictures' and annotations' names and sizes, wherever they lie."""
     digest = hashlib.sha256()
     for split in ("train", "val"):
-        for pair in (pictures.pairs() if (pictures := PictureSet.of(config, split)) else ()):
+        for pair in pictures.pairs() if (pictures := PictureSet.of(config, split)) else ():
             for file in pair:
                 digest.update(f"{split}/{file.name}:{file.stat().st_size}\n".encode())
     return digest.hexdigest()[:16]

@@ -54,7 +54,7 @@ class SyntheticTraining:
         height = 45 * math.exp(-(miss**2)) + 0.02 * sum(self._config["model"]["backbone"]["centers"])
         progress = 1 - math.exp(-4 * self._iteration / runner["max_iters"])
         noise = runner["noise"] * self._chance(f"noise at {self._iteration}").gauss(0, 1)
-        return max(0.0, height * progress + noise)
+        return float(max(0.0, height * progress + noise))
 
     def _chance(self, what: str) -> Random:
         drawn = self._config["optimizer"], self._config["model"], self._config["seed"]

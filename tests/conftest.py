@@ -1,0 +1,87 @@
+"""What the tests share: a job on the synthetic trainer, homes, the real pictures beside the checkout."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import tuner.models  # noqa: F401 - mmseg cannot be imported before it
+
+ROOT = Path(__file__).parent.parent
+PICTURES = ROOT.parent / "shared" / "data"
+
+JOB: dict[str, Any] = {
+    "name": "syn",
+    "config": str(ROOT / "configs" / "synthetic.py"),
+    "data_root": str(ROOT),
+    "space": str(ROOT / "search_spaces" / "pvt.yaml"),
+    "budget": {"trials": 12},
+    "fidelity": {"iterations": 480, "rungs": [60, 160, 480]},
+    "resources": {"gpus_per_trial": 0, "ranks": 1, "global_batch": 8, "concurrent": 1},
+}
+
+JobFile = Callable[..., Path]
+Tuner = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> JobFile:
+    """Writes a job: the synthetic one, with some keys replaced."""
+
+    def write(**changes: Any) -> Path:
+        file = tmp_path / f"{changes.get('name', 'job').replace('/', '_')}.yaml"
+        file.write_text(yaml.safe_dump(JOB | changes))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def tuner(home: Path) -> Tuner:
+    """The command line, in a process of its own."""
+
+    def call(*arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tuner", "--home", str(home), *map(str, arguments)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=500, env=clean_environment() | environment
+        )
+        assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Callable[[str], Path]:
+    """The folder of a real data set; skips where it is absent."""
+
+    def folder(name: str) -> Path:
+        if not (PICTURES / name).is_dir():
+            pytest.skip(f"needs the real pictures of {name} beside the checkout")
+        return PICTURES / name
+
+    return folder
+
+
+def clean_environment() -> dict[str, str]:
+    """Without addresses of a cluster that somebody uses; COLUMNS keeps tables whole."""
+    drop = ("RAY_", "MLFLOW_", "TUNER_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(drop)}
+    return kept | {"COLUMNS": "120", "NO_COLOR": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _no_foreign_addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "TUNER_HOME", "TUNER_STORAGE"):
+        monkeypatch.delenv(name, raising=False)
+    yield

@@ -1,0 +1,181 @@
+"""Training through mmcv's runner, on drawn pictures: taken up, split over ranks, and as mmseg itself trains."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import mmseg.apis
+import numpy as np
+import pytest
+import torch
+from mmcv.cnn.utils import revert_sync_batchnorm
+from mmcv.parallel import scatter
+from mmcv.runner import HOOKS, Hook
+from mmcv.utils import Config as MmcvConfig
+from mmseg.core.evaluation import mean_iou
+from mmseg.datasets import build_dataset
+from mmseg.models import build_segmentor
+
+from tests.conftest import ROOT
+from tuner.errors import BadInput, Diverged
+from tuner.overrides import apply, reproducible, with_data_root
+from tuner.training import config as configs
+from tuner.training import launch
+from tuner.training.data import loader
+from tuner.training.engine import Training, segmentor, validation_set
+from tuner.training.evaluation import evaluate
+from tuner.training.toy import draw
+from tuner.trial import Config, Measurement, Place
+
+LENGTH = 6
+SHORT = {
+    "runner.max_iters": LENGTH,
+    "checkpoint_config.interval": 2,
+    "optimizer.lr": 1e-3,
+    "data.samples_per_gpu": 4,
+    "model.decode_head.dropout_ratio": 0.0,
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = tmp_path_factory.mktemp("pictures")
+    draw(folder, pictures=10, validation=4)
+    plain = configs.read(ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py")
+    return with_data_root(apply(plain, SHORT, "test"), folder)
+
+
+@pytest.fixture
+def ready(config: Config) -> Config:
+    return reproducible(config, seed=3, ranks=1)
+
+
+def weights(training: Training) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in training._segmentor.state_dict().items()}
+
+
+def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+
+
+def test_training_taken_up_at_a_rung_equals_training_in_one_go(ready: Config, tmp_path: Path) -> None:
+    whole = Training(ready, tmp_path / "whole", Place())
+    whole_end = whole.step((LENGTH,))
+    first = Training(ready, tmp_path / "cut", Place()).step((3, LENGTH))
+    again = Training(ready, tmp_path / "cut", Place())
+    assert again.step((3, LENGTH)) == first
+    end = again.step((3, LENGTH))
+    assert end.metrics["mIoU"] == whole_end.metrics["mIoU"]
+    assert_equal(weights(again), weights(whole))
+
+
+def test_training_cut_off_between_rungs_goes_on_from_its_last_checkpoint(
+    ready: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Training(ready, tmp_path / "whole", Place())
+    whole_end = whole.step((LENGTH,))
+    cut = Training(ready, tmp_path / "cut", Place())
+    monkeypatch.setattr(cut, "_evaluate", lambda: pytest.fail("cut off"))
+    with pytest.raises(pytest.fail.Exception):
+        cut.step((5, LENGTH))
+    again = Training(ready, tmp_path / "cut", Place())
+    assert again.iteration == 4
+    end = again.step((LENGTH,))
+    assert end.metrics == whole_end.metrics
+    assert_equal(weights(again), weights(whole))
+
+
+def losses_in_steps(config: Config, folder: Path, count: int) -> list[float]:
+    training = Training(config, folder, Place())
+    return [training.step(tuple(range(1, LENGTH + 1))).metrics["loss"] for _ in range(count)]
+
+
+@HOOKS.register_module()
+class KeepLosses(Hook):  # type: ignore[misc]
+    kept: list[float] = []
+
+    def after_train_iter(self, runner: Any) -> None:
+        self.kept.append(runner.outputs["log_vars"]["loss"])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_mmseg_itself_trains_the_written_config_to_the_same_losses(ready: Config, tmp_path: Path) -> None:
+    ours = losses_in_steps(ready, tmp_path / "ours", 5)
+    config = MmcvConfig.fromfile(str(tmp_path / "ours" / "config.py"))
+    config.work_dir, config.gpu_ids, config.device = str(tmp_path / "mmseg"), [0], "cpu"
+    config.custom_hooks.append({"type": "KeepLosses"})
+    KeepLosses.kept.clear()
+    mmseg.apis.set_random_seed(config.seed)
+    model = build_segmentor(config.model)
+    model.init_weights()
+    model = revert_sync_batchnorm(model)
+    mmseg.apis.train_segmentor(model, [build_dataset(config.data.train)], config, meta={})
+    assert KeepLosses.kept[:5] == pytest.approx(ours, abs=1e-5)
+
+
+def keep(measurement: Measurement) -> None:
+    with (Path.cwd() / "told.jsonl").open("a") as file:
+        file.write(json.dumps(dict(measurement.metrics)) + "\n")
+
+
+def test_two_ranks_train_to_the_losses_and_metrics_of_one(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for ranks in (1, 2):
+        folder = tmp_path / str(ranks)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        shared = apply(config, {"data.samples_per_gpu": 4 // ranks, "evaluation.interval": 2}, "test")
+        launch.train(reproducible(shared, 3, ranks), folder / "work", ranks, keep)
+        told.append([json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()])
+    assert len(told[0]) == 3
+    for alone, together in zip(*told, strict=True):
+        assert together["loss"] == pytest.approx(alone["loss"], rel=1e-4)
+        assert together["mIoU"] == pytest.approx(alone["mIoU"], abs=0.05)
+
+
+def test_our_metrics_equal_mmsegs(ready: Config) -> None:
+    place, validation = Place(), validation_set(ready)
+    model = segmentor(ready, place)
+    ours = evaluate(model, validation, ready["data"], place)
+    model.eval()
+    with torch.no_grad():
+        batches = loader(validation, ready["data"], batch_size=1)
+        predicted = [model(return_loss=False, **scatter(batch, [-1])[0])[0] for batch in batches]
+    truth = list(validation.get_gt_seg_maps())
+    theirs = mean_iou(predicted, truth, len(validation.CLASSES), 255, reduce_zero_label=True)
+    assert ours["mIoU"] == pytest.approx(100 * np.nanmean(theirs["IoU"]), abs=1e-6)
+    assert ours["mAcc"] == pytest.approx(100 * np.nanmean(theirs["Acc"]), abs=1e-6)
+    assert ours["aAcc"] == pytest.approx(100 * theirs["aAcc"], abs=1e-5)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(ready: Config, tmp_path: Path) -> None:
+    wild = copy.deepcopy(ready)
+    wild["optimizer"]["lr"] = 1e30
+    with pytest.raises(Diverged, match="loss (nan|inf) at iteration"):
+        Training(wild, tmp_path, Place()).step((LENGTH,))
+
+
+def test_a_folder_of_another_training_is_refused(ready: Config, tmp_path: Path) -> None:
+    launch._claim(tmp_path, ready)
+    with pytest.raises(BadInput, match="holds another training"):
+        launch._claim(tmp_path, reproducible(ready, seed=4, ranks=1))
+
+
+def test_a_half_written_checkpoint_is_told_as_bad_input(ready: Config, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pth").write_bytes(b"half")
+    with pytest.raises(BadInput, match=r"checkpoint\.pth: 1 problem"):
+        Training(ready, tmp_path, Place())
+
+
+def test_samples_are_a_function_of_seed_and_number(ready: Config) -> None:
+    def sample(index: int, before: int) -> torch.Tensor:
+        stream = build_dataset(ready["data"]["train"])
+        np.random.seed(before)
+        return stream[index]["img"].data
+
+    torch.testing.assert_close(sample(17, before=1), sample(17, before=2), rtol=0, atol=0)
+    assert not torch.equal(sample(17, before=1), sample(18, before=1))

@@ -1,0 +1,102 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import JobFile
+from tuner.errors import BadInput
+from tuner.files import read_job, read_space, write_job
+
+FLOAT = {"type": "float", "low": 1e-5, "high": 1e-2, "log": True, "sets": "optimizer.lr"}
+
+
+def space_file(folder: Path, **parameters: Any) -> Path:
+    file = folder / "space.yaml"
+    file.write_text(yaml.safe_dump({"parameters": parameters}))
+    return file
+
+
+def test_a_job_has_its_space_inside_and_absolute_paths(job_file: JobFile) -> None:
+    job = read_job(job_file())
+    assert list(job.space.parameters) == ["lr", "weight_decay", "centers"]
+    assert job.config.is_absolute()
+    assert job.fidelity.stops == (60, 160, 480)
+
+
+def test_a_written_job_reads_the_same(job_file: JobFile, tmp_path: Path) -> None:
+    job = read_job(job_file())
+    again = read_job(write_job(job, tmp_path / "sent", "config = 1\n"))
+    assert again.model_dump(exclude={"config"}) == job.model_dump(exclude={"config"})
+
+
+def test_all_problems_of_a_job_and_its_space_are_told_at_once(job_file: JobFile, tmp_path: Path) -> None:
+    space = space_file(tmp_path, lr=FLOAT | {"low": 0}, centers={"type": "choice", "choices": [4, 20]})
+    file = job_file(name="../x", space=str(space), sampler="tpe", data_root="/nowhere", budget={})
+    with pytest.raises(BadInput) as caught:
+        read_job(file)
+    text = str(caught.value)
+    assert "data_root: there is no folder /nowhere" in text
+    assert "name: String should match pattern" in text
+    assert "sampler: unknown key" in text
+    assert "budget.trials: is missing" in text
+    assert "space.yaml: 2 problems" in text
+    assert "parameters.lr: low must be above 0 when log is true, got 0" in text
+    assert "parameters.centers.sets: is missing" in text
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [
+        (FLOAT | {"low": 1, "high": 0.1}, "low must not be above high, got 1 > 0.1"),
+        (FLOAT | {"hihg": 1}, "hihg: unknown key"),
+        (FLOAT | {"type": "floot"}, "floot"),
+        ({"type": "choice", "choices": [], "sets": "a"}, "choices"),
+        ({"type": "choice", "choices": [4, 4], "sets": "a"}, "choices must differ"),
+        (
+            {"type": "choice", "choices": [4, 20], "sets": "model.backbone.centers.1"},
+            "choices must be squares (4, 9, 16, …), got 20",
+        ),
+        ({"type": "int", "low": 4, "high": 49, "sets": "model.backbone.centers"}, "centers need type: choice"),
+    ],
+)
+def test_a_wrong_parameter_is_explained(tmp_path: Path, parameter: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_space(space_file(tmp_path, p=parameter))
+    assert message in str(caught.value)
+    assert "parameters.p" in str(caught.value)
+
+
+def test_two_parameters_may_not_set_the_same_path(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"optimizer\.lr is set by both a and b"):
+        read_space(space_file(tmp_path, a=FLOAT, b=FLOAT))
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "\x00"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput, match="is no YAML|must hold keys and values"):
+        read_job(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fidelity": {"iterations": 480, "rungs": [160, 60, 480]}}, "rungs must rise"),
+        ({"fidelity": {"iterations": 480, "rungs": [60, 160]}}, "the last rung must be iterations (480), got 160"),
+        ({"resources": {"gpus_per_trial": 2, "ranks": 1, "global_batch": 8}}, "2 GPUs need as many ranks, got 1"),
+        ({"resources": {"gpus_per_trial": 1.5, "global_batch": 8}}, "must be whole, got 1.5"),
+        ({"resources": {"gpus_per_trial": 3, "global_batch": 8}}, "a multiple of the ranks (3), got 8"),
+        ({"budget": {"trials": 0}}, "budget.trials: Input should be greater than 0, got 0"),
+    ],
+)
+def test_a_wrong_value_of_a_job_is_explained(job_file: JobFile, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_job(job_file(**changes))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("file", sorted(Path("search_spaces").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_shipped_space_reads(file: Path) -> None:
+    assert read_space(file).parameters

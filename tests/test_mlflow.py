@@ -1,0 +1,252 @@
+"""The projection into MLflow, written straight into a database and through a server."""
+
+import json
+import logging
+import math
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from tests.conftest import JobFile
+from tests.records import STUDY, record
+from tuner.files import read_job
+from tuner.job import JobSpec
+from tuner.tracking.dashboard import serve
+from tuner.tracking.mlflow import MlflowTracker
+from tuner.trial import Measurement, Outcome
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("a home") / "mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def server(database: Path) -> Iterator[str]:
+    with serve(f"sqlite:///{database}", database.parent / "served", 0) as address:
+        yield address
+
+
+@pytest.fixture(scope="module", params=["sqlite", "http"])
+def uri(request: pytest.FixtureRequest, database: Path) -> str:
+    return f"sqlite:///{database}" if request.param == "sqlite" else request.getfixturevalue("server")
+
+
+@pytest.fixture
+def job(job_file: JobFile, request: pytest.FixtureRequest) -> JobSpec:
+    """Every test has an experiment of its own."""
+    name = request.node.name.removeprefix("test_").translate(str.maketrans("[]", ".."))
+    return read_job(job_file(name=name[:60].strip(".")))
+
+
+@pytest.fixture(autouse=True)
+def _no_warning(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    assert "away" in request.node.name or not caplog.records
+
+
+def tracker(uri: str, database: Path, job: JobSpec, study_id: str = "first") -> MlflowTracker:
+    artifacts = database.parent / "artifacts"
+    return MlflowTracker(uri, artifacts, job, study_id, lambda number: f"trial = {number}\n")
+
+
+def runs(uri: str, job: JobSpec) -> list[Run]:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(job.name)
+    return sorted(client.search_runs([experiment.experiment_id]), key=lambda run: run.info.run_name)
+
+
+def children(uri: str, job: JobSpec) -> dict[int, Run]:
+    return {int(r.data.tags["tuner.trial"]): r for r in runs(uri, job) if "tuner.trial" in r.data.tags}
+
+
+def parents(uri: str, job: JobSpec) -> list[Run]:
+    return [run for run in runs(uri, job) if "tuner.trial" not in run.data.tags]
+
+
+def history(uri: str, run: Run, metric: str = "mIoU") -> list[tuple[int, float]]:
+    points = MlflowClient(uri).get_metric_history(run.info.run_id, metric)
+    return [(point.step, point.value) for point in points]
+
+
+def test_study_is_a_parent_with_a_child_for_each_trial(uri: str, database: Path, job: JobSpec) -> None:
+    shown = tracker(uri, database, job)
+    shown.begin([])
+    for trial in STUDY:
+        shown.changed(replace(trial, outcome=None, ended=None))
+        assert children(uri, job)[trial.trial.number].info.status == "RUNNING"
+        shown.changed(trial)
+    shown.end(STUDY, finished=True)
+
+    [parent] = parents(uri, job)
+    assert (parent.info.run_name, parent.info.status) == (job.name, "FINISHED")
+    assert parent.data.metrics == {"best.mIoU": 42.25}
+    assert parent.data.params["rungs"] == "60, 160, 480"
+    assert parent.data.tags["best trial"] == "3"
+    trials = children(uri, job)
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials.values()} == {parent.info.run_id}
+    assert [(trials[n].info.status, trials[n].data.tags["outcome"]) for n in range(4)] == [
+        ("FINISHED", "completed"),
+        ("KILLED", "pruned"),
+        ("FAILED", "out of memory"),
+        ("FINISHED", "completed"),
+    ]
+
+
+def test_trial_has_its_params_metrics_times_and_config(uri: str, database: Path, job: JobSpec) -> None:
+    shown = tracker(uri, database, job)
+    shown.begin(STUDY)
+    trials = children(uri, job)
+    best = trials[3]
+    assert best.info.run_name == "trial 3"
+    assert best.info.end_time - best.info.start_time == 300_000
+    assert best.data.params == {"lr": "0.0004", "weight_decay": "0.0001", "centers": "25", "seed": "0"}
+    assert history(uri, best) == [(60, 21.0), (160, 33.0), (480, 42.25)]
+    assert best.data.metrics["IoU.sky_ _blue_"] == 9.5
+    assert trials[2].data.tags["note"] == "centers 25 need more than 80 GB"
+    artifact = MlflowClient(uri).download_artifacts(best.info.run_id, "config.py")
+    assert Path(artifact).read_text() == "trial = 3\n"
+
+
+def test_study_taken_up_after_a_kill_goes_on_in_its_runs(uri: str, database: Path, job: JobSpec) -> None:
+    killed = tracker(uri, database, job)
+    killed.begin([])
+    killed.changed(STUDY[0])
+    killed.changed(record(3, None, 21.0))
+    before = {run.info.run_id for run in runs(uri, job)}
+
+    again = tracker(uri, database, job)
+    again.begin([STUDY[0], record(3, None, 21.0)])
+    again.changed(STUDY[3])
+    again.end([STUDY[0], STUDY[3]], finished=True)
+    assert {run.info.run_id for run in runs(uri, job)} == before
+    assert all(run.info.status == "FINISHED" for run in runs(uri, job))
+    assert history(uri, children(uri, job)[3]) == [(60, 21.0), (160, 33.0), (480, 42.25)]
+
+
+def test_interrupted_study_leaves_nothing_running(uri: str, database: Path, job: JobSpec) -> None:
+    cut_off = record(4, None, 22.0)
+    shown = tracker(uri, database, job)
+    shown.begin([*STUDY, cut_off])
+    shown.end([*STUDY, cut_off], finished=False)
+    assert parents(uri, job)[0].info.status == "KILLED"
+    assert children(uri, job)[4].info.status == "KILLED"
+    assert children(uri, job)[4].data.tags["outcome"] == "interrupted"
+
+    again = tracker(uri, database, job)
+    again.begin([*STUDY, cut_off])
+    assert {run.info.run_name for run in runs(uri, job) if run.info.status == "RUNNING"} == {
+        job.name,
+        "trial 4",
+    }
+    again.end([*STUDY, record(4, Outcome.PRUNED, 22.0)], finished=True)
+    assert children(uri, job)[4].data.tags["outcome"] == "pruned"
+
+
+def test_studies_of_one_name_stay_apart(uri: str, database: Path, job: JobSpec) -> None:
+    for study_id in ("first", "second"):
+        shown = tracker(uri, database, job, study_id)
+        shown.begin(STUDY[:1])
+        shown.end(STUDY[:1], finished=True)
+    assert {run.data.tags["tuner.study"] for run in parents(uri, job)} == {"first", "second"}
+    assert len(runs(uri, job)) == 4
+
+
+def test_job_with_a_larger_budget_goes_on(uri: str, database: Path, job: JobSpec) -> None:
+    tracker(uri, database, job).begin([])
+    larger = job.model_copy(update={"budget": job.budget.model_copy(update={"trials": 99})})
+    tracker(uri, database, larger).begin([])
+    assert [run.data.tags["budget.trials"] for run in parents(uri, job)] == ["99"]
+
+
+def test_deleted_experiment_and_trial_come_back(uri: str, database: Path, job: JobSpec) -> None:
+    tracker(uri, database, job).begin(STUDY)
+    client = MlflowClient(uri)
+    client.delete_run(children(uri, job)[3].info.run_id)
+    client.delete_experiment(client.get_experiment_by_name(job.name).experiment_id)
+    tracker(uri, database, job).begin(STUDY)
+    assert children(uri, job).keys() == {0, 1, 2, 3}
+
+
+def test_loss_that_is_no_number_is_shown(uri: str, database: Path, job: JobSpec) -> None:
+    nan = Measurement(60, {"mIoU": 1.0, "loss": math.nan}, 6.0)
+    shown = tracker(uri, database, job)
+    shown.begin([replace(record(0, Outcome.DIVERGED), measurements=(nan,))])
+    assert math.isnan(children(uri, job)[0].data.metrics["loss"])
+
+
+def test_leaderboard_is_prepared(uri: str, database: Path, job: JobSpec) -> None:
+    tracker(uri, database, job).begin([])
+    tags = MlflowClient(uri).get_experiment_by_name(job.name).tags
+    view = json.loads(tags["mlflow.sharedViewState.leaderboard"])
+    assert view["searchFilter"] == f"tags.`mlflow.parentRunId` = '{parents(uri, job)[0].info.run_id}'"
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`mIoU`", False)
+    assert "params.`centers`" in view["selectedColumns"]
+    assert "maximize mIoU" in tags["mlflow.note.content"]
+
+
+def test_config_is_shown_once_there_is_one(database: Path, job: JobSpec) -> None:
+    uri = f"sqlite:///{database}"
+    texts: dict[int, str] = {}
+    shown = MlflowTracker(uri, database.parent / "artifacts", job, "first", texts.get)
+    shown.begin([record(0, None)])
+    client, run_id = MlflowClient(uri), children(uri, job)[0].info.run_id
+    assert client.list_artifacts(run_id) == []
+    texts[0] = "trial = 0\n"
+    shown.changed(record(0, None, 20.0))
+    assert [file.path for file in client.list_artifacts(run_id)] == ["config.py"]
+
+
+def test_away_server_stops_nothing_and_is_made_good(
+    database: Path, job: JobSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = f"http://127.0.0.1:{closed_port()}"
+    shown = tracker(uri, database, job)
+    with caplog.at_level(logging.WARNING, "tuner"):
+        shown.begin([])
+        for trial in STUDY[:3]:
+            shown.changed(trial)
+        shown.end(STUDY[:3], finished=False)
+    [warning] = [entry for entry in caplog.records if entry.name.startswith("tuner")]
+    assert "MLflow does not answer; the search goes on" in warning.getMessage()
+
+    with serve(f"sqlite:///{database}", database.parent / "served", int(uri.rpartition(":")[2])) as address:
+        assert address == uri
+        shown.changed(STUDY[3])
+        assert children(uri, job).keys() == {0, 1, 2, 3}
+        shown.end(STUDY, finished=True)
+        assert parents(uri, job)[0].info.status == "FINISHED"
+
+
+def test_away_in_the_middle_of_a_trial_writes_nothing_twice(
+    database: Path, job: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{database}"
+    shown = tracker(uri, database, job)
+    shown.begin([])
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, "log_text", fail)
+        shown.changed(record(3, None, 21.0))
+    shown.changed(STUDY[3])
+    assert history(uri, children(uri, job)[3]) == [(60, 21.0), (160, 33.0), (480, 42.25)]
+    assert len(runs(uri, job)) == 2
+
+
+def fail(*_: object) -> None:
+    raise OSError("connection reset")
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,161 @@
+"""The story of a study, told by a loop in place of a cluster, in a store of its own or Optuna's."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import JobFile
+from tuner.errors import BadInput, TunerError
+from tuner.files import read_job
+from tuner.job import JobSpec
+from tuner.search.scheduling import asha, rule
+from tuner.search.store import load_study, open_study
+from tuner.study import Study, best
+from tuner.trial import Measurement, Outcome, Record
+
+DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
+
+
+def curve(record: Record, iteration: int) -> float:
+    return float(record.trial.params["lr"]) * 1000 + iteration / 100
+
+
+def measurement(record: Record, iteration: int) -> Measurement:
+    return Measurement(iteration, {"mIoU": curve(record, iteration)}, seconds=iteration / 10)
+
+
+@pytest.fixture
+def job(job_file: JobFile) -> JobSpec:
+    return read_job(job_file())
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/studies.db"
+
+
+def fingerprint(job: JobSpec) -> dict[str, object]:
+    return {"space": job.space.model_dump(mode="json"), "data": "abc"}
+
+
+def opened(storage: str, job: JobSpec) -> Study:
+    return Study(job, open_study(storage, job, fingerprint(job), DEFAULT), rule(job))
+
+
+def steps(study: Study) -> Iterator[tuple[int, int]]:
+    """Runs a study one trial at a time, from each trial's last rung on, a step at every turn."""
+    while trial := study.draw():
+        record = study.records[trial.number]
+        told = record.last.iteration if record.last else 0
+        for iteration in (rung for rung in study.job.fidelity.stops if rung >= told):
+            ended = study.measure(trial.number, measurement(record, iteration))
+            yield trial.number, iteration
+            if ended:
+                break
+
+
+def facts(records: list[Record]) -> list[object]:
+    return [(r.trial, r.outcome, r.measurements) for r in records]
+
+
+def test_a_study_ends_with_each_trial_once(storage: str, job: JobSpec) -> None:
+    study = opened(storage, job)
+    list(steps(study))
+    assert [record.trial.number for record in study.records] == list(range(12))
+    assert {record.outcome for record in study.records} == {Outcome.COMPLETED, Outcome.PRUNED}
+    assert study.draw() is None
+
+
+def test_the_default_is_trial_0_and_is_never_pruned(storage: str, job: JobSpec) -> None:
+    study = opened(storage, job)
+    list(steps(study))
+    assert study.records[0].trial.params == DEFAULT
+    assert study.records[0].outcome is Outcome.COMPLETED
+
+
+def test_a_study_cut_off_anywhere_ends_like_one_left_alone(job: JobSpec, tmp_path: Path) -> None:
+    whole = opened(f"sqlite:///{tmp_path}/whole.db", job)
+    list(steps(whole))
+    storage = f"sqlite:///{tmp_path}/cut.db"
+    for _ in range(100):
+        study = opened(storage, job)
+        for turn, _ in enumerate(steps(study)):
+            if turn == 2:
+                break
+        else:
+            break
+    assert facts(study.records) == facts(whole.records)
+
+
+def test_the_store_holds_what_the_study_knows(storage: str, job: JobSpec) -> None:
+    study = opened(storage, job)
+    list(steps(study))
+    kept = load_study(storage, job.name)
+    assert facts(kept.records()) == facts(study.records)
+    assert kept.job == job
+
+
+def test_a_measurement_told_twice_counts_once(storage: str, job: JobSpec) -> None:
+    study = opened(storage, job)
+    trial = study.draw()
+    assert trial
+    record = study.records[0]
+    assert study.measure(0, measurement(record, 60)) is None
+    assert study.measure(0, measurement(record, 60)) is None
+    assert len(study.records[0].measurements) == 1
+
+
+def test_a_failed_trial_keeps_its_reason(storage: str, job: JobSpec) -> None:
+    study = opened(storage, job)
+    study.draw()
+    study.fail(0, Outcome.DIVERGED, "loss nan at iteration 7")
+    (record,) = load_study(storage, job.name).records()
+    assert (record.outcome, record.note) == (Outcome.DIVERGED, "loss nan at iteration 7")
+
+
+def test_the_best_is_a_completed_trial(storage: str, job: JobSpec) -> None:
+    study = opened(storage, job)
+    list(steps(study))
+    first = best(job, study.records)
+    assert first
+    completed = [r for r in study.records if r.outcome is Outcome.COMPLETED]
+    assert first.value("mIoU") == max(r.value("mIoU") or 0 for r in completed)
+
+
+def test_another_space_under_the_same_name_is_refused_with_the_difference(storage: str, job: JobSpec) -> None:
+    opened(storage, job)
+    changed = fingerprint(job)
+    changed["space"] = {"parameters": {"lr": {"high": 0.5}}}
+    with pytest.raises(BadInput) as caught:
+        open_study(storage, job, changed, DEFAULT)
+    assert "study syn exists and belongs to another job" in str(caught.value)
+    assert "space.parameters.lr.high: 0.01 in the study, 0.5 in the job" in str(caught.value)
+
+
+def test_two_studies_in_one_database_do_not_mix(storage: str, job: JobSpec) -> None:
+    other = job.model_copy(update={"name": "other"})
+    list(steps(opened(storage, job)))
+    study = opened(storage, other)
+    assert study.records == []
+    list(steps(study))
+    assert len(load_study(storage, "syn").records()) == len(load_study(storage, "other").records()) == 12
+
+
+def test_a_study_that_is_not_there_is_told_with_those_that_are(storage: str, job: JobSpec) -> None:
+    opened(storage, job)
+    with pytest.raises(TunerError, match="there is no study nope; there are: syn"):
+        load_study(storage, "nope")
+
+
+def test_no_trial_is_drawn_after_the_hours(storage: str, job: JobSpec) -> None:
+    late = job.model_copy(update={"budget": job.budget.model_copy(update={"hours": 1e-12})})
+    assert opened(storage, late).draw() is None
+
+
+def test_asha_keeps_the_share_of_this_rung_in_the_next() -> None:
+    goes_on = asha((60, 160, 480), "maximize")
+    reached = [float(value) for value in range(8)]
+    assert [value for value in reached if goes_on(value, reached, 60)] == [5.0, 6.0, 7.0]
+    assert goes_on(1.0, [1.0], 60)
+    assert not asha((60, 160, 480), "minimize")(7.0, reached, 60)

@@ -1,0 +1,95 @@
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from tests.conftest import JobFile
+from tests.records import STUDY, record
+from tuner.files import read_job
+from tuner.job import JobSpec
+from tuner.tracking.terminal import TrialTable, status_table
+from tuner.trial import Outcome
+
+RUNNING = record(4, None, 22.0)
+
+
+@pytest.fixture
+def job(job_file: JobFile) -> JobSpec:
+    return read_job(job_file())
+
+
+def printed(job: JobSpec, width: int = 80) -> list[str]:
+    console = Console(file=StringIO(), width=width)
+    console.print(status_table(job, [*STUDY, RUNNING]))
+    return [line for line in console.file.getvalue().splitlines() if line.strip()]  # type: ignore[attr-defined]
+
+
+def test_leaderboard_has_the_best_completed_trial_first_and_names_the_default(job: JobSpec) -> None:
+    rows = [line.split() for line in printed(job)[2:]]
+    assert [row[:2] for row in rows] == [
+        ["3", "completed"],
+        ["default", "0"],
+        ["4", "unfinished"],
+        ["1", "pruned"],
+        ["2", "out"],
+    ]
+    assert rows[0] == ["3", "completed", "480", "42.25", "0.0004", "0.0001", "25"]
+
+
+def test_smaller_is_better_when_the_job_minimizes(job: JobSpec) -> None:
+    job = job.model_copy(update={"objective": job.objective.model_copy(update={"direction": "minimize"})})
+    assert printed(job)[2].split()[:2] == ["default", "0"]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_every_parameter_is_readable_however_many_there_are(job: JobSpec, width: int) -> None:
+    lr = job.space.parameters["lr"]
+    many = {f"parameter_{index}": lr for index in range(8)}
+    trial = replace(STUDY[0].trial, params=dict.fromkeys(many, 0.125))
+    console = Console(file=StringIO(), width=width)
+    space = job.space.model_copy(update={"parameters": many})
+    console.print(status_table(job.model_copy(update={"space": space}), [replace(STUDY[0], trial=trial)]))
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert all(f"{name} 0.125" in text for name in many)
+
+
+def test_a_pipe_gets_one_line_an_event(job: JobSpec) -> None:
+    console = Console(file=StringIO(), width=80)
+    with TrialTable(job, console=console) as table:
+        table.changed(record(3, None))
+        table.changed(record(3, None, 21.0))
+        table.changed(record(3, None, 21.0, 33.0, 42.25))
+        table.changed(STUDY[3])
+        table.changed(record(2, None))
+        table.changed(STUDY[2])
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "trial 3: lr 0.0004, weight_decay 0.0001, centers 25",
+        "trial 3: iteration 60, mIoU 21.00",
+        "trial 3: iteration 480, mIoU 42.25",
+        "trial 3: completed, the best so far: mIoU 42.25",
+        "trial 2: lr 0.0003, weight_decay 0.0001, centers 25",
+        "trial 2: out of memory: centers 25 need more than 80 GB",
+    ]
+
+
+def test_a_terminal_gets_a_table_with_the_running_trials_first(job: JobSpec) -> None:
+    console = Console(file=StringIO(), width=100, height=30, force_terminal=True, color_system=None)
+    with TrialTable(job, STUDY[:2], console) as table:
+        table.changed(STUDY[3])
+        table.changed(RUNNING)
+        shown = last_table(console)
+    assert [line.split()[0] for line in shown if line.strip()][2:6] == ["4", "3", "default", "1"]
+    assert "syn: 3 of 12 trials ended, best mIoU 42.25 (trial 3), all by " in shown[-1]
+
+
+def test_a_table_fits_on_the_terminal(job: JobSpec) -> None:
+    console = Console(file=StringIO(), width=100, height=12, force_terminal=True, color_system=None)
+    many = [record(number, Outcome.COMPLETED, 1.0, 2.0, 3.0) for number in range(40)]
+    with TrialTable(job, many, console):
+        assert len(last_table(console)) <= 12
+
+
+def last_table(console: Console) -> list[str]:
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    return ("   trial" + written.rpartition("   trial")[2]).splitlines()

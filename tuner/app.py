@@ -1,0 +1,171 @@
+"""The commands of the tuner, and the one place that picks the real parts: Optuna, Ray Tune, mmseg, MLflow."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import BadInput, Problem
+from tuner.export import export
+from tuner.files import read_job
+from tuner.job import JobSpec
+from tuner.overrides import apply, default_params, reproducible, with_data_root
+from tuner.paths import Home
+from tuner.settings import Settings
+from tuner.study import Study
+from tuner.trial import Config, Measurement, Record, Value
+
+METRICS = ("mIoU", "mAcc", "aAcc", "loss")
+
+
+def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec, list[Record]]:
+    """Searches what a job asks for, or goes on with it, until its budget is spent.
+
+    Raises BadInput before anything is written when the job cannot be run.
+    """
+    from tuner.cluster import ray_tune
+    from tuner.cluster.gang import Trainer
+    from tuner.search.scheduling import rule
+    from tuner.search.store import open_study
+    from tuner.tracking.mlflow import MlflowTracker
+    from tuner.tracking.terminal import TrialTable
+    from tuner.training import open_training, process_group
+
+    job = read_job(file, data_root)
+    config, fingerprint, default = check(job, settings.storage)
+    with ray_tune.connected(settings.ray_address):
+        ray_tune.check_fits(job.resources)
+        store = open_study(settings.storage, job, fingerprint, default)
+        tracker = MlflowTracker(
+            settings.tracking_uri,
+            settings.home.artifacts,
+            job,
+            store.id,
+            _config_text(settings.home, job.name),
+        )
+        with TrialTable(job, store.records()) as table:
+            study = Study(job, store, rule(job), [tracker, table])
+            tracker.begin(study.records)
+            trainer = Trainer(process_group.join, open_training)
+            try:
+                ray_tune.run(study, ray_tune.Launch(job, config, settings.home, trainer))
+            finally:
+                tracker.end(study.records, finished=study.left == 0)
+    return job, study.records
+
+
+def check(job: JobSpec, storage: str) -> tuple[Config, dict[str, Any], dict[str, Value]]:
+    """The job's config, its study's fingerprint and the default params.
+
+    Raises BadInput with all problems of space, config, pictures and an earlier study of the name.
+    """
+    from tuner.search.store import check_study
+    from tuner.training import config as configs
+    from tuner.training import pictures
+
+    config = configs.read(job.config)
+    placed = with_data_root(config, job.data_root)
+    default: dict[str, Value] = {}
+    problems = _problems(lambda: default.update(default_params(job, config)))
+    problems += _fidelity_problems(job, config) + _metric_problems(job) + pictures.problems(placed)
+    fingerprint = _fingerprint(job, config)
+    if not problems:
+        fingerprint["data"] = pictures.fingerprint(placed)
+        problems += _problems(lambda: check_study(storage, job, fingerprint))
+    if problems:
+        raise BadInput(problems)
+    return config, fingerprint, default
+
+
+def show(study: str, settings: Settings) -> tuple[JobSpec, list[Record]]:
+    from tuner.search.store import load_study
+
+    store = load_study(settings.storage, study)
+    return store.job, store.records()
+
+
+def known_studies(settings: Settings) -> list[str]:
+    from tuner.search.store import studies
+
+    return studies(settings.storage)
+
+
+def export_best(study: str, to: Path, settings: Settings) -> Record:
+    from tuner.search.store import load_study
+
+    store = load_study(settings.storage, study)
+    return export(store.job, store.records(), settings.home, to, store.origin)
+
+
+def train(
+    file: Path,
+    data_root: Path | None,
+    ranks: int,
+    overrides: Mapping[str, Value],
+    folder: Path,
+    seed: int | None,
+    tell: Callable[[Measurement], None],
+) -> None:
+    from tuner.training import launch
+
+    config = read_config(file, data_root, overrides)
+    seed = seed if seed is not None else config.get("seed") or 0
+    launch.train(reproducible(config, seed, ranks), folder, ranks, tell)
+
+
+def evaluate(file: Path, checkpoint: Path, data_root: Path | None) -> dict[str, float]:
+    from tuner.training import launch
+
+    return launch.evaluate_checkpoint(read_config(file, data_root, {}), checkpoint)
+
+
+def read_config(file: Path, data_root: Path | None, overrides: Mapping[str, Value]) -> Config:
+    """A config with its overrides, its pictures checked. Raises BadInput."""
+    from tuner.training import config as configs
+    from tuner.training import pictures
+
+    config = apply(configs.read(file), overrides, "--set")
+    if data_root is not None:
+        config = with_data_root(config, data_root.resolve())
+    if problems := pictures.problems(config):
+        raise BadInput(problems)
+    return config
+
+
+def _fingerprint(job: JobSpec, config: Config) -> dict[str, Any]:
+    """What makes two jobs the same search; budget, resources and places may change."""
+    same = job.model_dump(mode="json", include={"space", "objective", "fidelity", "search", "seed"})
+    return {**same, "global_batch": job.resources.global_batch, "config": config}
+
+
+def _problems(check: Callable[[], object]) -> list[Problem]:
+    try:
+        check()
+    except BadInput as error:
+        return list(error.problems)
+    return []
+
+
+def _fidelity_problems(job: JobSpec, config: Config) -> list[Problem]:
+    length, wanted = config["runner"]["max_iters"], job.fidelity.iterations
+    if job.fidelity.schedule == "compressed" or wanted <= length:
+        return []
+    message = (
+        f"fidelity.iterations: {wanted} is longer than the config's schedule ({length}) that it truncates"
+    )
+    return [Problem(f"job {job.name}", message)]
+
+
+def _metric_problems(job: JobSpec) -> list[Problem]:
+    metric = job.objective.metric
+    if metric in METRICS or metric.startswith("IoU."):
+        return []
+    known = ", ".join((*METRICS, "IoU.<class>"))
+    return [Problem(f"job {job.name}", f"objective.metric: there is no {metric}; there are {known}")]
+
+
+def _config_text(home: Home, study: str) -> Callable[[int], str | None]:
+    def text(number: int) -> str | None:
+        file = home.trial(study, number).config
+        return file.read_text() if file.exists() else None
+
+    return text

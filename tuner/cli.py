@@ -1,0 +1,187 @@
+"""The command line. Bad input ends with a message and exit code 2, other troubles with exit code 1."""
+
+import ast
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tuner import app
+from tuner.errors import BadInput, TunerError
+from tuner.settings import Settings
+from tuner.study import best
+from tuner.trial import Measurement
+
+cli = typer.Typer(
+    help="Finds better hyperparameters for Context Cluster + Semantic FPN.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+
+Study = Annotated[str, typer.Argument(help="The study's name, which is its job's.")]
+DataRoot = Annotated[
+    Path | None, typer.Option(help="Where the pictures lie, instead of the config's or job's place.")
+]
+
+
+@cli.callback()
+def settings(
+    context: typer.Context,
+    home: Annotated[Path, typer.Option(envvar="TUNER_HOME", help="The folder that holds all state.")] = Path(
+        "runs"
+    ),
+    storage: Annotated[
+        str | None,
+        typer.Option(envvar="TUNER_STORAGE", help="The studies' database: sqlite:///… or postgresql://…"),
+    ] = None,
+) -> None:
+    context.obj = Settings.from_environment(home, storage)
+
+
+@cli.command()
+def run(
+    context: typer.Context,
+    job: Annotated[Path, typer.Argument(help="A job's YAML.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Search what a job asks for; the same command takes up a study that was cut off."""
+    spec, records = app.run(job, data_root, context.obj)
+    from tuner.tracking.terminal import status_table
+
+    out.print(status_table(spec, records))
+    out.print(f"leaderboard: tuner dashboard {spec.name}\nbest config: tuner export {spec.name} --to DIR")
+
+
+@cli.command()
+def status(
+    context: typer.Context,
+    study: Annotated[str | None, typer.Argument(help="One study; without it, the names of all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show the trials of a study, their outcomes and the best so far."""
+    from tuner.tracking.terminal import status_table
+
+    names = [study] if study else app.known_studies(context.obj)
+    shown = [app.show(name, context.obj) for name in names]
+    if as_json:
+        found = [_summary(*each) for each in shown]
+        out.print_json(data=found[0] if study else found, default=str)
+        return
+    for job, records in shown:
+        ended = sum(record.outcome is not None for record in records)
+        out.print(f"study {job.name}: {ended} of {job.budget.trials} trials ended")
+        out.print(status_table(job, records))
+
+
+@cli.command()
+def export(
+    context: typer.Context,
+    study: Study,
+    to: Annotated[Path, typer.Option(help="The folder to write.")],
+) -> None:
+    """Write the best trial's flat config, its checkpoint and best.json."""
+    record = app.export_best(study, to, context.obj)
+    out.print(f"trial {record.trial.number}: {to / 'config.py'}", soft_wrap=True)
+
+
+@cli.command()
+def dashboard(
+    context: typer.Context,
+    study: Annotated[str | None, typer.Argument(help="Open its leaderboard.")] = None,
+    port: Annotated[int, typer.Option(help="The first port to try.")] = 5000,
+) -> None:
+    """Serve MLflow's page on this machine until Ctrl-C."""
+    from tuner.tracking.dashboard import is_server, leaderboard_url, serve, wait_for_interrupt
+
+    uri = context.obj.tracking_uri
+    with serve(uri, context.obj.home.artifacts, port) as address:
+        out.print(leaderboard_url(address, study) if study else address, soft_wrap=True)
+        if not is_server(uri):
+            wait_for_interrupt()
+
+
+@cli.command()
+def train(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="An mmseg config.")],
+    data_root: DataRoot = None,
+    gpus: Annotated[int, typer.Option(min=1, help="Processes: one a GPU, or gloo processes on the CPU.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Instead of the config's own, or 0.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="path=value, any number of times.")] = None,
+    work_dir: Annotated[
+        Path | None, typer.Option(help="For checkpoint and log; under --home by default.")
+    ] = None,
+) -> None:
+    """Train a config to its end; the same command goes on where it was cut off."""
+    folder = work_dir or context.obj.home.root / "train" / config.stem
+    app.train(config, data_root, gpus, _assignments(set_ or []), folder, seed, _tell)
+    out.print(f"checkpoint: {folder / 'checkpoint.pth'}", soft_wrap=True)
+
+
+@cli.command()
+def evaluate(
+    config: Annotated[Path, typer.Argument(help="An mmseg config.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Weights of that config.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Measure a checkpoint on the validation pictures."""
+    table = Table("metric", "%")
+    for name, value in app.evaluate(config, checkpoint, data_root).items():
+        table.add_row(name, f"{value:.2f}")
+    out.print(table)
+
+
+@cli.command()
+def toy(folder: Annotated[Path, typer.Argument(help="The folder to draw into.")], seed: int = 0) -> None:
+    """Draw a small ADE20K-style data set: 8 classes, train and val."""
+    from tuner.training.toy import draw
+
+    draw(folder, seed=seed)
+    out.print(f"drawn: {folder}", soft_wrap=True)
+
+
+def main() -> None:
+    try:
+        cli(standalone_mode=True)
+    except TunerError as error:
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, BadInput) else 1)
+
+
+def _tell(measurement: Measurement) -> None:
+    values = ", ".join(
+        f"{name} {value:.2f}" for name, value in measurement.metrics.items() if "." not in name
+    )
+    out.print(f"iteration {measurement.iteration}: {values}", highlight=False)
+
+
+def _assignments(texts: list[str]) -> dict[str, Any]:
+    wrong = [text for text in texts if "=" not in text]
+    if wrong:
+        raise BadInput.of("--set", *(f"must be path=value, got {text}" for text in wrong))
+    return {path: _literal(value) for path, _, value in (text.partition("=") for text in texts)}
+
+
+def _literal(text: str) -> Any:
+    """A Python literal, as in configs; anything else is a string."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _summary(job: Any, records: Any) -> dict[str, Any]:
+    first = best(job, records)
+    trials = [asdict(record) for record in records]
+    return {
+        "study": job.name,
+        "trials": trials,
+        "best": first and first.trial.number,
+        "of": job.budget.trials,
+    }

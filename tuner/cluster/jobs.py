@@ -1,0 +1,136 @@
+"""Studies on a cluster through Ray Jobs: a submission is one `python -m tuner …` on the cluster's head.
+
+All functions take the address of Ray's dashboard, http://host:port, and mean the study's latest submission.
+They raise TunerError with what to do when the cluster does not answer or refuses.
+"""
+
+import asyncio
+import logging
+import os
+import shlex
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+from aiohttp import ClientError
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobSubmissionClient
+
+from tuner.errors import TunerError
+
+Ending: TypeAlias = Literal["succeeded", "failed", "stopped"]
+
+
+def submit(address: str, study: str, folder: Path, arguments: list[str], environment: dict[str, str]) -> str:
+    """The id of the submission: `python -m tuner` with the arguments, in a copy of the folder.
+
+    The arguments and the environment can be read in Ray's dashboard: no secrets. Raises TunerError while an
+    earlier submission of the study runs.
+    """
+    with _client(address) as client:
+        earlier = _submissions(client, study)
+        for submission in earlier:
+            if not submission.status.is_terminal():
+                raise TunerError(
+                    f"{submission.submission_id} still runs: follow it with `tuner logs {study}` "
+                    f"or end it with `tuner stop {study}`"
+                )
+        number = _number(earlier[-1]) + 1 if earlier else 1
+        return cast(
+            "str",
+            client.submit_job(
+                entrypoint=shlex.join(["python", "-m", "tuner", *arguments]),
+                submission_id=f"{study}-{number}",
+                runtime_env={"working_dir": str(folder), "env_vars": environment},
+                metadata={"study": study},
+            ),
+        )
+
+
+def follow(address: str, study: str) -> Iterator[str]:
+    """What the submission has written, and writes until it ends, in pieces of whole lines."""
+    with _client(address) as client:
+        yield from _pieces(client.tail_job_logs(_latest(client, study)))
+
+
+def wait(address: str, study: str) -> Ending:
+    with _client(address) as client:
+        return _ending(client, _latest(client, study))
+
+
+def stop(address: str, study: str) -> Ending:
+    """Returns when the submission has ended; how, if it had before."""
+    with _client(address) as client:
+        submission = _latest(client, study)
+        client.stop_job(submission)
+        return _ending(client, submission)
+
+
+@contextmanager
+def _client(address: str) -> Iterator[JobSubmissionClient]:
+    if not address.startswith(("http://", "https://")):
+        raise TunerError(f"a cluster's address is that of Ray's dashboard, http://host:8265, got {address}")
+    os.environ["RAY_API_SERVER_ADDRESS"] = address  # else Ray prefers RAY_ADDRESS to what it is told
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    try:
+        yield JobSubmissionClient(address, headers=_authorization())
+    except AuthenticationError as error:
+        raise TunerError(
+            f"the Ray cluster at {address} refuses the token: name the file with it in RAY_AUTH_TOKEN_PATH"
+        ) from error
+    except (OSError, ClientError) as error:
+        raise TunerError(
+            f"no Ray cluster answers at {address}: start one here with `tuner up`, or give another address"
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise TunerError(f"the Ray cluster at {address} refuses: {error}") from error
+
+
+def _authorization() -> dict[str, str]:
+    """Read here, since Ray reads its variables only once, while it is imported."""
+    token = os.environ.get("RAY_AUTH_TOKEN", "")
+    file = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not token and file and Path(file).is_file():
+        token = Path(file).read_text().strip()
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _submissions(client: JobSubmissionClient, study: str) -> list[Any]:
+    """Oldest first."""
+    jobs = [job for job in client.list_jobs() if (job.metadata or {}).get("study") == study]
+    return sorted((job for job in jobs if job.submission_id), key=_number)
+
+
+def _number(submission: Any) -> int:
+    return int(submission.submission_id.rpartition("-")[2])
+
+
+def _latest(client: JobSubmissionClient, study: str) -> str:
+    submissions = _submissions(client, study)
+    if not submissions:
+        raise TunerError(f"the cluster knows no study {study}: send it with `tuner submit`")
+    return cast("str", submissions[-1].submission_id)
+
+
+def _ending(client: JobSubmissionClient, submission: str) -> Ending:
+    while not (status := client.get_job_status(submission)).is_terminal():
+        time.sleep(0.5)
+    return cast("Ending", status.value.lower())
+
+
+def _pieces(texts: AsyncGenerator[str, None]) -> Iterator[str]:
+    loop = asyncio.new_event_loop()
+    try:
+        while True:
+            yield loop.run_until_complete(anext(texts))
+    except StopAsyncIteration:
+        return
+    finally:
+        for interrupted in asyncio.all_tasks(loop):
+            interrupted.cancel()
+            with suppress(asyncio.CancelledError):
+                loop.run_until_complete(interrupted)
+        loop.run_until_complete(texts.aclose())
+        loop.close()
