@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from mlflow import MlflowClient
@@ -50,9 +51,11 @@ def job(job_file: JobFile, request: pytest.FixtureRequest) -> JobSpec:
 
 
 @pytest.fixture(autouse=True)
-def _no_warning(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[None]:
+def _mlflow_never_fails(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[None]:
+    """The tracker swallows errors: where none is meant, none may be logged."""
     yield
-    assert "away" in request.node.name or not caplog.records
+    warnings = [entry for entry in caplog.get_records("call") if entry.levelno >= logging.WARNING]
+    assert "away" in request.node.name or not warnings
 
 
 def tracker(uri: str, database: Path, job: JobSpec, study_id: str = "first") -> MlflowTracker:
@@ -108,14 +111,13 @@ def test_trial_has_its_params_metrics_times_and_config(uri: str, database: Path,
     shown.begin(STUDY)
     trials = children(uri, job)
     best = trials[3]
-    assert best.info.run_name == "trial 3"
     assert best.info.end_time - best.info.start_time == 300_000
     assert best.data.params == {"lr": "0.0004", "weight_decay": "0.0001", "centers": "25", "seed": "0"}
     assert history(uri, best) == [(60, 21.0), (160, 33.0), (480, 42.25)]
     assert best.data.metrics["IoU.sky_ _blue_"] == 9.5
     assert trials[2].data.tags["note"] == "centers 25 need more than 80 GB"
-    artifact = MlflowClient(uri).download_artifacts(best.info.run_id, "config.py")
-    assert Path(artifact).read_text() == "trial = 3\n"
+    config = MlflowClient(uri).download_artifacts(best.info.run_id, "config.py")
+    assert Path(config).read_text() == "trial = 3\n"
 
 
 def test_study_taken_up_after_a_kill_goes_on_in_its_runs(uri: str, database: Path, job: JobSpec) -> None:
@@ -145,10 +147,8 @@ def test_interrupted_study_leaves_nothing_running(uri: str, database: Path, job:
 
     again = tracker(uri, database, job)
     again.begin([*STUDY, cut_off])
-    assert {run.info.run_name for run in runs(uri, job) if run.info.status == "RUNNING"} == {
-        job.name,
-        "trial 4",
-    }
+    running = {run.info.run_name for run in runs(uri, job) if run.info.status == "RUNNING"}
+    assert running == {job.name, "trial 4"}
     again.end([*STUDY, record(4, Outcome.PRUNED, 22.0)], finished=True)
     assert children(uri, job)[4].data.tags["outcome"] == "pruned"
 
@@ -228,22 +228,15 @@ def test_away_server_stops_nothing_and_is_made_good(
         assert parents(uri, job)[0].info.status == "FINISHED"
 
 
-def test_away_in_the_middle_of_a_trial_writes_nothing_twice(
-    database: Path, job: JobSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_away_in_the_middle_of_a_trial_writes_nothing_twice(database: Path, job: JobSpec) -> None:
     uri = f"sqlite:///{database}"
     shown = tracker(uri, database, job)
     shown.begin([])
-    with monkeypatch.context() as broken:
-        broken.setattr(MlflowClient, "log_text", fail)
+    with patch.object(MlflowClient, "log_text", side_effect=OSError):
         shown.changed(record(3, None, 21.0))
     shown.changed(STUDY[3])
     assert history(uri, children(uri, job)[3]) == [(60, 21.0), (160, 33.0), (480, 42.25)]
     assert len(runs(uri, job)) == 2
-
-
-def fail(*_: object) -> None:
-    raise OSError("connection reset")
 
 
 def closed_port() -> int:

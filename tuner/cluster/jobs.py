@@ -73,7 +73,8 @@ def _client(address: str) -> Iterator[JobSubmissionClient]:
     if not address.startswith(("http://", "https://")):
         raise TunerError(f"a cluster's address is that of Ray's dashboard, http://host:8265, got {address}")
     os.environ["RAY_API_SERVER_ADDRESS"] = address  # else Ray prefers RAY_ADDRESS to what it is told
-    logging.getLogger("ray").setLevel(logging.WARNING)
+    for chatty in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         yield JobSubmissionClient(address, headers=_authorization())
     except AuthenticationError as error:
@@ -85,7 +86,8 @@ def _client(address: str) -> Iterator[JobSubmissionClient]:
             f"no Ray cluster answers at {address}: start one here with `tuner up`, or give another address"
         ) from error
     except (RuntimeError, ValueError) as error:
-        raise TunerError(f"the Ray cluster at {address} refuses: {error}") from error
+        reason = str(error).strip().splitlines()[-1]
+        raise TunerError(f"the Ray cluster at {address} refuses: {reason}") from error
 
 
 def _authorization() -> dict[str, str]:

@@ -22,7 +22,7 @@ from tuner.errors import TunerError
 LOOPBACK = "127.0.0.1"
 MARK = "TUNER_CLUSTER"
 START_SECONDS = 180
-QUIT_SECONDS = 15
+QUIT_SECONDS = 5
 OK = 200
 
 
@@ -100,6 +100,7 @@ def free_ports(*usual: int) -> list[int]:
 
 
 def _free_port(probe: socket.socket, usual: int) -> int:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: just left is free
     try:
         probe.bind((LOOPBACK, usual))
     except OSError:

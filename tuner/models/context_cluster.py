@@ -1,6 +1,7 @@
 """Context Cluster as an mmseg backbone (Ma et al., "Image as Set of Points", ICLR 2023)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import isqrt, lcm
 from typing import Any, NamedTuple, TypeVar
 
@@ -8,11 +9,9 @@ import torch
 from mmcv.runner import BaseModule
 from mmseg.models.builder import BACKBONES
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from tuner.errors import BadInput, TunerError
-from tuner.models.clustering import Layout
-from tuner.models.layers import Block, Cluster, Mlp, PointReducer
+from tuner.models.layers import Block, Cluster, Mlp, PointReducer, Stage
 from tuner.models.pretrained import load_pretrained
 
 STAGES = 4
@@ -67,14 +66,24 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
         shape = ARCHITECTURES[arch]._replace(
             **{key: value for key, value in given.items() if value is not None}
         )
-        self.with_cp = _per_stage(with_cp)
         self.folds = tuple(folds)
         sides = [_side(number) for number in _per_stage(centers)]
-        layouts = [Layout(*each) for each in zip(shape.heads, self.folds, sides, strict=True)]
+        rates = iter(torch.linspace(0, drop_path_rate, sum(shape.depths)).tolist())
         self.patch_embed = PointReducer(5, shape.widths[0], size=4, stride=4, padding=0)
-        self.network = _network(shape, layouts, drop_path_rate, layer_scale)
-        for index, width in enumerate(shape.widths):
-            self.add_module(f"norm{2 * index}", nn.GroupNorm(1, width))
+        self.network = nn.ModuleList()
+        for stage, (width, depth, recompute) in enumerate(
+            zip(shape.widths, shape.depths, _per_stage(with_cp), strict=True)
+        ):
+            if stage:
+                self.network.append(PointReducer(shape.widths[stage - 1], width, size=3, stride=2, padding=1))
+            mixer = partial(
+                Cluster, width, shape.heads[stage], shape.head_dim, side=sides[stage], regions=self.folds[stage] ** 2
+            )
+            blocks = [
+                Block(mixer(), Mlp(width, shape.mlp_ratios[stage]), next(rates), layer_scale) for _ in range(depth)
+            ]
+            self.network.append(Stage(blocks, self.folds[stage], recompute))
+            self.add_module(f"norm{2 * stage}", nn.GroupNorm(1, width))
 
     def init_weights(self) -> None:
         """Raises BadInput where a checkpoint is asked for that fits the backbone badly."""
@@ -90,18 +99,10 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
         x = self.patch_embed(_with_positions(pictures))
         outputs = []
         for index, layer in enumerate(self.network):
-            if index % 2:
-                x = layer(x)
-                continue
-            for block in layer:
-                x = self._run(block, x, self.with_cp[index // 2])
-            outputs.append(getattr(self, f"norm{index}")(x))
+            x = layer(x)
+            if isinstance(layer, Stage):
+                outputs.append(getattr(self, f"norm{index}")(x))
         return tuple(outputs)
-
-    def _run(self, block: nn.Module, x: Tensor, recompute: bool) -> Tensor:
-        if recompute and torch.is_grad_enabled():
-            return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
-        return block(x)  # type: ignore[no-any-return]
 
     def _check_size(self, height: int, width: int) -> None:
         step = lcm(*(stride * folds for stride, folds in zip(STRIDES, self.folds, strict=True)))
@@ -112,25 +113,6 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
                 f"does not divide into folds {folds} a side: height and width must be multiples of {step}"
             )
             raise BadInput.of(f"picture of {height}x{width}", f"{advice}; the nearest are {sizes}")
-
-
-def _network(
-    shape: Architecture, layouts: Sequence[Layout], drop_path_rate: float, layer_scale: float
-) -> nn.ModuleList:
-    """Stages of blocks and, between them, point reducers: seven entries, as the authors number them."""
-    rates = iter(torch.linspace(0, drop_path_rate, sum(shape.depths)).tolist())
-    network = nn.ModuleList()
-    for index, (width, depth, ratio) in enumerate(
-        zip(shape.widths, shape.depths, shape.mlp_ratios, strict=True)
-    ):
-        if index:
-            network.append(PointReducer(shape.widths[index - 1], width, size=3, stride=2, padding=1))
-        blocks = [
-            Block(Cluster(width, shape.head_dim, layouts[index]), Mlp(width, ratio), next(rates), layer_scale)
-            for _ in range(depth)
-        ]
-        network.append(nn.Sequential(*blocks))
-    return network
 
 
 def _with_positions(pictures: Tensor) -> Tensor:

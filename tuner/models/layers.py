@@ -1,25 +1,45 @@
-"""The layers of Context Cluster; their attributes' names are those of the authors' checkpoints."""
+"""The layers of Context Cluster; their attributes' names are those of the authors' checkpoints.
+
+Within a stage the regions of a picture stand in one column, [batch, channels, regions · h, w], channels last in
+memory: no layer of a block has to move points about.
+"""
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from tuner.models.clustering import Layout, cluster
+from tuner.models.clustering import cluster
+
+HIDDEN_BYTES = 2**23
+"""How much of an MLP's hidden layer is computed at a time on a CPU, where blocks of 32 MiB and more cost more to
+get from the system than to fill."""
 
 
 class Cluster(nn.Module):
-    def __init__(self, width: int, head_dim: int, layout: Layout) -> None:
+    def __init__(self, width: int, heads: int, head_dim: int, side: int, regions: int) -> None:
         super().__init__()
-        inner = layout.heads * head_dim
-        self.layout = layout
-        self.f = nn.Conv2d(width, inner, 1)
-        self.v = nn.Conv2d(width, inner, 1)
-        self.proj = nn.Conv2d(inner, width, 1)
+        self.heads = heads
+        self.side = side
+        """Centers a side of a region."""
+        self.regions = regions
+        self.f = nn.Conv2d(width, heads * head_dim, 1)
+        self.v = nn.Conv2d(width, heads * head_dim, 1)
+        self.proj = nn.Conv2d(heads * head_dim, width, 1)
         self.sim_alpha = nn.Parameter(torch.ones(1))
         self.sim_beta = nn.Parameter(torch.zeros(1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(cluster(self.f(x), self.v(x), self.sim_alpha, self.sim_beta, self.layout))
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        """Channels last in and out, [batch, regions · h, w, width]; the result is multiplied by scale, [width]."""
+        batch, height, width, _ = x.shape
+        weight = torch.cat([self.f.weight, self.v.weight]).flatten(1)
+        points = F.linear(x, weight, torch.cat([self.f.bias, self.v.bias]))
+        points = points.view(batch * self.regions, height // self.regions, width, 2, self.heads, -1)
+        clustered = cluster(points, self.side, self.sim_alpha, self.sim_beta)
+        clustered = clustered.view(batch, height, width, -1)
+        return F.linear(clustered, scale.unsqueeze(1) * self.proj.weight.flatten(1), scale * self.proj.bias)
 
 
 class Mlp(nn.Module):
@@ -31,9 +51,17 @@ class Mlp(nn.Module):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.fc2(F.gelu(self.fc1(x.permute(0, 2, 3, 1))))
-        return x.permute(0, 3, 1, 2)
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        """Channels last in and out, [..., width]; the result is multiplied by scale, [width]."""
+        rows = x.flatten(0, -2)
+        weight, bias = scale.unsqueeze(1) * self.fc2.weight, scale * self.fc2.bias
+        parts = [F.linear(F.gelu(self.fc1(part)), weight, bias) for part in self._parts(rows)]
+        return torch.cat(parts).view_as(x)
+
+    def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
+        if rows.device.type != "cpu":
+            return (rows,)
+        return rows.split(max(1, HIDDEN_BYTES // (self.fc1.out_features * rows.element_size())))
 
 
 class DropPath(nn.Module):
@@ -63,8 +91,30 @@ class Block(nn.Module):
         self.layer_scale_2 = nn.Parameter(torch.full((width,), layer_scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.layer_scale_1[:, None, None] * self.token_mixer(self.norm1(x)))
-        return x + self.drop_path(self.layer_scale_2[:, None, None] * self.mlp(self.norm2(x)))
+        x = x + self._branch(self.norm1(x), self.token_mixer, self.layer_scale_1)
+        return x + self._branch(self.norm2(x), self.mlp, self.layer_scale_2)
+
+    def _branch(self, x: Tensor, layer: nn.Module, scale: Tensor) -> Tensor:
+        return self.drop_path(layer(x.permute(0, 2, 3, 1), scale).permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+
+
+class Stage(nn.Sequential):
+    def __init__(self, blocks: Iterable[Block], folds: int, with_cp: bool) -> None:
+        super().__init__(*blocks)
+        self.folds = folds
+        """Regions a side."""
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        h, w = height // self.folds, width // self.folds
+        x = x.permute(0, 2, 3, 1).reshape(batch, self.folds, h, self.folds, w, channels)
+        x = x.transpose(2, 3).reshape(batch, -1, w, channels).permute(0, 3, 1, 2)
+        for block in self:
+            recompute = self.with_cp and torch.is_grad_enabled()
+            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+        x = x.permute(0, 2, 3, 1).reshape(batch, self.folds, self.folds, h, w, channels)
+        return x.transpose(2, 3).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 class PointReducer(nn.Module):

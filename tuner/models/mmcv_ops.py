@@ -6,7 +6,7 @@ Context Cluster call none of them.
 
 import sys
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NoReturn
@@ -42,5 +42,12 @@ class _StandIn(ModuleType):
 
 def stand_in_for_missing_operators() -> None:
     """Must run before the first import of mmcv.ops; compiled operators are used where they are installed."""
-    if EXTENSION not in sys.modules and find_spec(EXTENSION) is None:
+    if EXTENSION not in sys.modules and not _are_compiled():
         sys.modules[EXTENSION] = _StandIn()
+
+
+def _are_compiled() -> bool:
+    """Without importing mmcv, which takes seconds."""
+    package, _, module = EXTENSION.partition(".")
+    mmcv = find_spec(package)
+    return mmcv is not None and PathFinder.find_spec(module, mmcv.submodule_search_locations) is not None

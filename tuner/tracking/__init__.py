@@ -1,0 +1,5 @@
+"""Who remembers for people: MLflow and the terminal."""
+
+import os
+
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells of every table that it makes

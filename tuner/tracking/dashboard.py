@@ -106,6 +106,12 @@ def serve(uri: str, artifacts: Path, port: int) -> Iterator[str]:
             _end(server)
 
 
+def wait_for_interrupt() -> None:
+    """Until Ctrl-C, or another signal that ends the process."""
+    with suppress(KeyboardInterrupt):
+        signal.pause()
+
+
 def _start(uri: str, artifacts: Path, port: int, log: IO[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     command += ["--backend-store-uri", uri, "--artifacts-destination", artifacts.resolve().as_uri()]

@@ -1,0 +1,137 @@
+"""A real `up` and `down`."""
+
+import json
+import stat
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from tuner.cluster import local
+from tuner.cluster.local import Cluster
+from tuner.cluster.processes import Server, marked
+from tuner.errors import TunerError
+from tuner.paths import Home
+
+pytestmark = pytest.mark.cluster
+
+COUNT_NODES = """
+import sys
+from pathlib import Path
+from tuner.cluster import local
+from tuner.paths import Home
+cluster = local.running(Home(Path(sys.argv[1])))
+local.use(cluster)
+import ray
+ray.init(cluster.ray_address, log_to_driver=False)
+print(len(ray.nodes()))
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    home = Home(tmp_path_factory.mktemp("a rather long folder for a home, as a person may have it"))
+    local.up(home)
+    yield home
+    local.down(home)
+
+
+@pytest.fixture
+def cluster(home: Home) -> Cluster:
+    cluster = local.running(home)
+    assert cluster
+    return cluster
+
+
+def processes(home: Home) -> set[psutil.Process]:
+    return marked(str(home.cluster))
+
+
+def test_up_again_answers_with_what_is_up(home: Home, cluster: Cluster) -> None:
+    before = processes(home)
+    assert local.up(home) == cluster
+    assert before <= processes(home)
+
+
+def test_ray_answers_to_the_token_alone(cluster: Cluster) -> None:
+    def ask(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"{cluster.jobs_address}/api/jobs/", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as response:
+                return int(response.status)
+        except HTTPError as refusal:
+            refusal.close()
+            return refusal.code
+
+    assert ask(cluster.token.read_text()) == 200
+    assert ask("") == 401
+    assert ask("f" * 64) == 403
+    assert stat.S_IMODE(cluster.token.stat().st_mode) == 0o600
+
+
+def test_a_process_that_uses_it_may_run_code(home: Home, cluster: Cluster) -> None:
+    command = [sys.executable, "-c", COUNT_NODES, str(home.root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
+
+
+def test_runs_read_alike_with_and_without_the_server(home: Home, cluster: Cluster) -> None:
+    clients = MlflowClient(cluster.tracking_uri), MlflowClient(home.tracking)
+    experiments = [
+        clients[0].create_experiment("served"),
+        clients[1].create_experiment("direct", home.artifacts.as_uri()),
+    ]
+    for experiment in experiments:
+        for writer in clients:
+            run = writer.create_run(experiment).info.run_id
+            writer.log_text(run, "lr = 1", "config.py")
+            for reader in clients:
+                assert [file.path for file in reader.list_artifacts(run)] == ["config.py"]
+            page = f"{cluster.tracking_uri}/get-artifact?run_uuid={run}&path=config.py"
+            with urllib.request.urlopen(page, timeout=20) as response:
+                assert response.read() == b"lr = 1"
+
+
+def test_listens_on_loopback_alone(home: Home) -> None:
+    ids = {process.pid for process in processes(home)}
+    listening = [c for c in psutil.net_connections("inet") if c.pid in ids and c.status == psutil.CONN_LISTEN]
+    assert len(listening) >= 4
+    assert {c.laddr.ip.removeprefix("::ffff:") for c in listening} == {"127.0.0.1"}
+
+
+def test_half_a_cluster_is_not_up(home: Home, cluster: Cluster) -> None:
+    server = psutil.Process(cluster.pids[1])
+    server.terminate()
+    server.wait(timeout=30)
+    assert local.running(home) is None
+    with pytest.raises(TunerError, match="end them with `tuner down`"):
+        local.up(home)
+
+
+def test_down_leaves_nothing_and_may_be_repeated(home: Home) -> None:
+    scratch = (home.cluster / "ray").readlink()
+    assert scratch.is_dir()
+    local.down(home)
+    assert not processes(home)
+    assert not scratch.exists()
+    assert sorted(file.name for file in home.cluster.iterdir()) == ["mlflow.log", "ray.log"]
+    local.down(home)
+    assert local.running(home) is None
+
+
+def test_what_does_not_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    broken = Server(("-c", "raise SystemExit('no port is free')"), tmp_path / "ray.log", ((1, "/"),))
+    monkeypatch.setattr(local, "_ray_head", lambda home, ports: broken)
+    with pytest.raises(TunerError, match="no port is free"):
+        local.up(home)
+    assert not processes(home)
+    assert local.running(home) is None
+    assert not (home.cluster / "up.json").exists()

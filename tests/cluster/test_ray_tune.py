@@ -1,0 +1,117 @@
+"""Studies on a real Ray, through the command line; the trainer is the synthetic one."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from tests.conftest import ROOT, JobFile, Tuner, clean_environment
+from tuner.paths import Home
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def synthetic(tmp_path: Path) -> Callable[..., str]:
+    """The synthetic config with other settings."""
+
+    def write(**settings: Any) -> str:
+        file = tmp_path / "synthetic.py"
+        file.write_text(f"_base_ = {str(ROOT / 'configs/synthetic.py')!r}\nrunner = {settings!r}\n")
+        return str(file)
+
+    return write
+
+
+def trials(tuner: Tuner, study: str = "syn") -> list[dict[str, Any]]:
+    summary: dict[str, Any] = json.loads(tuner("status", study, "--json").stdout)
+    return list(summary["trials"])
+
+
+def story(trial: dict[str, Any]) -> object:
+    return trial["trial"], trial["outcome"], trial["measurements"]
+
+
+def test_a_study_ends_with_every_trial_once_and_its_picture_in_mlflow(
+    tuner: Tuner, job_file: JobFile, home: Path
+) -> None:
+    resources = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
+    done = tuner("run", job_file(resources=resources))
+    found = trials(tuner)
+    assert [trial["trial"]["number"] for trial in found] == list(range(12))
+    assert {trial["outcome"] for trial in found} == {"completed", "pruned"}
+    assert found[0]["trial"]["params"] == {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
+    assert "default 0" in done.stdout
+
+    client = MlflowClient(Home(home).tracking)
+    experiment = client.get_experiment_by_name("syn")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {int(run.data.tags["tuner.trial"]): run for run in runs if run is not parent}
+    assert len(children) == 12
+    for number, run in children.items():
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert float(run.data.params["lr"]) == found[number]["trial"]["params"]["lr"]
+        steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "mIoU")]
+        assert steps == [measurement["iteration"] for measurement in found[number]["measurements"]]
+        assert "config.py" in [file.path for file in client.list_artifacts(run.info.run_id)]
+    assert not [run for run in runs if run.info.status == "RUNNING"]
+
+
+def test_failed_trials_are_told_apart_and_do_not_end_the_study(
+    tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str]
+) -> None:
+    config = synthetic(diverges_above=5e-3, out_of_memory_above=150, crashes=0.2)
+    tuner("run", job_file(config=config, budget={"trials": 20}, search={"sampler": "random"}))
+    found = trials(tuner)
+    outcomes = {trial["outcome"] for trial in found}
+    assert len(found) == 20
+    assert {"diverged", "out of memory", "crashed", "completed"} <= outcomes
+    (diverged, *_) = [trial for trial in found if trial["outcome"] == "diverged"]
+    assert diverged["note"] == "loss nan at iteration 60"
+
+
+def test_a_study_killed_with_its_ray_and_started_again_ends_like_one_left_alone(
+    tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str], home: Path
+) -> None:
+    job = job_file(config=synthetic(seconds_per_iteration=0.002))
+    for rows in (2, 7):
+        run_until_killed(["--home", str(home), "run", str(job)], rows, tuner)
+    tuner("run", job)
+    disturbed = trials(tuner)
+    tuner("--home", home.parent / "calm", "run", job)
+    calm = trials(lambda *arguments: tuner("--home", home.parent / "calm", *arguments))
+    assert [story(trial) for trial in disturbed] == [story(trial) for trial in calm]
+    runs = MlflowClient(Home(home).tracking).search_runs(["1"])
+    assert len(runs) == 13
+    assert not [run for run in runs if run.info.status == "RUNNING"]
+
+
+def run_until_killed(arguments: list[str], rows: int, tuner: Tuner) -> None:
+    """SIGKILL to the driver and all of its Ray as soon as the study has this many trials."""
+    command = [sys.executable, "-m", "tuner", *arguments]
+    driver = psutil.Popen(command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(json.loads(tuner("status", "--json").stdout or "[]")) == 0 or len(trials(tuner)) < rows:
+        assert driver.poll() is None, "the driver ended before it was killed"
+        time.sleep(0.1)
+    family = [driver, *driver.children(recursive=True)]
+    for process in family:
+        if process.is_running():
+            process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(family, timeout=30)
+
+
+def test_more_than_the_cluster_has_is_refused_before_anything_is_written(
+    tuner: Tuner, job_file: JobFile, home: Path
+) -> None:
+    done = tuner("run", job_file(resources={"gpus_per_trial": 4, "global_batch": 8}), code=2)
+    assert "needs 4 GPUs a trial, but the cluster has 0: lower resources.gpus_per_trial" in done.stderr
+    assert not home.exists()
