@@ -57,7 +57,10 @@ def test_all_problems_of_a_job_and_its_space_are_told_at_once(job_file: JobFile,
             {"type": "choice", "choices": [4, 20], "sets": "model.backbone.centers.1"},
             "choices must be squares (4, 9, 16, …), got 20",
         ),
-        ({"type": "int", "low": 4, "high": 49, "sets": "model.backbone.centers"}, "centers need type: choice"),
+        (
+            {"type": "int", "low": 4, "high": 49, "sets": "model.backbone.centers"},
+            "centers need type: choice",
+        ),
     ],
 )
 def test_a_wrong_parameter_is_explained(tmp_path: Path, parameter: dict[str, Any], message: str) -> None:
@@ -84,14 +87,22 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
     ("changes", "message"),
     [
         ({"fidelity": {"iterations": 480, "rungs": [160, 60, 480]}}, "rungs must rise"),
-        ({"fidelity": {"iterations": 480, "rungs": [60, 160]}}, "the last rung must be iterations (480), got 160"),
-        ({"resources": {"gpus_per_trial": 2, "ranks": 1, "global_batch": 8}}, "2 GPUs need as many ranks, got 1"),
+        (
+            {"fidelity": {"iterations": 480, "rungs": [60, 160]}},
+            "the last rung must be iterations (480), got 160",
+        ),
+        (
+            {"resources": {"gpus_per_trial": 2, "ranks": 1, "global_batch": 8}},
+            "2 GPUs need as many ranks, got 1",
+        ),
         ({"resources": {"gpus_per_trial": 1.5, "global_batch": 8}}, "must be whole, got 1.5"),
         ({"resources": {"gpus_per_trial": 3, "global_batch": 8}}, "a multiple of the ranks (3), got 8"),
         ({"budget": {"trials": 0}}, "budget.trials: Input should be greater than 0, got 0"),
     ],
 )
-def test_a_wrong_value_of_a_job_is_explained(job_file: JobFile, changes: dict[str, Any], message: str) -> None:
+def test_a_wrong_value_of_a_job_is_explained(
+    job_file: JobFile, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(BadInput) as caught:
         read_job(job_file(**changes))
     assert message in str(caught.value)

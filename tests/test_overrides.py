@@ -52,7 +52,9 @@ def test_a_default_outside_the_space_is_refused(job_file: JobFile) -> None:
     odd = apply(config(), {"optimizer.lr": 1.0, "model.backbone.centers": [4, 4, 9, 4]}, "test")
     with pytest.raises(BadInput) as caught:
         default_params(read_job(job_file()), odd)
-    assert "parameters.lr: the config's own value 1.0 is trial 0, but lies outside 3e-05 … 0.01" in str(caught.value)
+    assert "parameters.lr: the config's own value 1.0 is trial 0, but lies outside 3e-05 … 0.01" in str(
+        caught.value
+    )
     assert "parameters.centers.sets: the config has different values there: [4, 4, 9, 4]" in str(caught.value)
 
 
@@ -65,7 +67,9 @@ def test_a_trials_config_says_all_that_the_trial_does(job_file: JobFile) -> None
     assert value_at(result, "data.train.dataset.data_root") == str(job.data_root)
     assert value_at(result, "data.train.samples") == 1000 * 8
     assert value_at(result, "data.train_dataloader.shuffle") is False
-    assert result["seed"] == value_at(result, "data.train.seed") == value_at(result, "custom_hooks.0.seed") == 7
+    assert (
+        result["seed"] == value_at(result, "data.train.seed") == value_at(result, "custom_hooks.0.seed") == 7
+    )
 
 
 def test_a_compressed_schedule_ends_with_the_trial(job_file: JobFile) -> None:

@@ -1,12 +1,15 @@
 """The commands of the tuner, and the one place that picks the real parts: Optuna, Ray Tune, mmseg, MLflow."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
-from tuner.errors import BadInput, Problem
+from tuner.errors import BadInput, Problem, TunerError
 from tuner.export import export
-from tuner.files import read_job
+from tuner.files import read_job, write_job
 from tuner.job import JobSpec
 from tuner.overrides import apply, default_params, reproducible, with_data_root
 from tuner.paths import Home
@@ -81,6 +84,53 @@ def show(study: str, settings: Settings) -> tuple[JobSpec, list[Record]]:
 
     store = load_study(settings.storage, study)
     return store.job, store.records()
+
+
+def submit(
+    file: Path, data_root: Path | None, address: str | None, settings: Settings
+) -> tuple[str, JobSpec]:
+    """Sends `tuner run` with the job, its space and its config, not the pictures, to a cluster.
+
+    Home, database and MLflow are the submitter's, but for addresses with a password in them: there the
+    nodes' own TUNER_STORAGE and MLFLOW_TRACKING_URI count, as what is sent can be read in Ray's dashboard.
+    """
+    from tuner.cluster import jobs
+    from tuner.training import config as configs
+
+    job = read_job(file, data_root, pictures_are_here=False)
+    config = configs.read(job.config)
+    default_params(job, config)
+    cluster = cluster_at(address, settings)
+    places = {
+        "TUNER_HOME": str(settings.home.root),
+        "TUNER_STORAGE": settings.storage,
+        "MLFLOW_TRACKING_URI": cluster.tracking_uri or settings.tracking_uri,
+    }
+    environment = {name: place for name, place in places.items() if not urlsplit(place).password}
+    with TemporaryDirectory() as folder:
+        write_job(job, Path(folder), configs.text(config))
+        sent = jobs.submit(cluster.jobs_address, job.name, Path(folder), ["run", "job.yaml"], environment)
+    return sent, job
+
+
+@dataclass(frozen=True)
+class ClusterAddress:
+    jobs_address: str
+    """Of Ray's Jobs API: http://host:port."""
+    tracking_uri: str | None = None
+    """Of an MLflow server that came with it."""
+
+
+def cluster_at(address: str | None, settings: Settings) -> ClusterAddress:
+    """The cluster of that address, of RAY_ADDRESS, or the one that is up in the home; raises TunerError."""
+    from tuner.cluster import local
+
+    if wanted := address or settings.ray_address:
+        return ClusterAddress(wanted)
+    if here := local.running(settings.home):
+        local.use(here)
+        return ClusterAddress(here.jobs_address, here.tracking_uri)
+    raise TunerError("no cluster: start one here with `tuner up`, or name one by --address or RAY_ADDRESS")
 
 
 def known_studies(settings: Settings) -> list[str]:

@@ -25,6 +25,9 @@ cli = typer.Typer(
 out = Console()
 
 Study = Annotated[str, typer.Argument(help="The study's name, which is its job's.")]
+Address = Annotated[
+    str | None, typer.Option(help="Of the cluster's Ray dashboard, else RAY_ADDRESS or `tuner up`'s.")
+]
 DataRoot = Annotated[
     Path | None, typer.Option(help="Where the pictures lie, instead of the config's or job's place.")
 ]
@@ -107,6 +110,54 @@ def dashboard(
 
 
 @cli.command()
+def up(context: typer.Context) -> None:
+    """Start a Ray head and an MLflow server on loopback, in the background."""
+    from tuner.cluster import local
+
+    cluster = local.up(context.obj.home)
+    out.print(f"Ray:    {cluster.jobs_address} (token in {cluster.token})", soft_wrap=True)
+    out.print(f"MLflow: {cluster.tracking_uri}\nsend a job: tuner submit JOB", soft_wrap=True)
+
+
+@cli.command()
+def down(context: typer.Context) -> None:
+    """End what `tuner up` started, and nothing else."""
+    from tuner.cluster import local
+
+    local.down(context.obj.home)
+
+
+@cli.command()
+def submit(
+    context: typer.Context,
+    job: Annotated[Path, typer.Argument(help="A job's YAML.")],
+    data_root: DataRoot = None,
+    address: Address = None,
+    wait: Annotated[bool, typer.Option(help="Show the log and return when the study has ended.")] = False,
+) -> None:
+    """Run a job on a cluster, as a Ray Job: the job, its space and config are sent, the pictures are not."""
+    sent, spec = app.submit(job, data_root, address, context.obj)
+    out.print(f"submitted: {sent}\nfollow it: tuner logs {spec.name}")
+    if wait:
+        _follow(context, spec.name, address)
+
+
+@cli.command()
+def logs(context: typer.Context, study: Study, address: Address = None) -> None:
+    """Show what a submitted study writes, until it ends."""
+    _follow(context, study, address)
+
+
+@cli.command()
+def stop(context: typer.Context, study: Study, address: Address = None) -> None:
+    """End a submitted study; submitting its job again takes it up."""
+    from tuner.cluster import jobs
+
+    ending = jobs.stop(app.cluster_at(address, context.obj).jobs_address, study)
+    out.print(f"{study}: {ending}")
+
+
+@cli.command()
 def train(
     context: typer.Context,
     config: Annotated[Path, typer.Argument(help="An mmseg config.")],
@@ -152,6 +203,17 @@ def main() -> None:
     except TunerError as error:
         Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, BadInput) else 1)
+
+
+def _follow(context: typer.Context, study: str, address: str | None) -> None:
+    from tuner.cluster import jobs
+
+    cluster = app.cluster_at(address, context.obj)
+    for piece in jobs.follow(cluster.jobs_address, study):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    if (ending := jobs.wait(cluster.jobs_address, study)) != "succeeded":
+        raise TunerError(f"{study}: {ending}")
 
 
 def _tell(measurement: Measurement) -> None:

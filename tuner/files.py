@@ -16,12 +16,12 @@ from tuner.space import Space
 UNIONS = ("float", "int", "choice", "bool", "str")
 
 
-def read_job(path: Path, data_root: Path | None = None) -> JobSpec:
+def read_job(path: Path, data_root: Path | None = None, pictures_are_here: bool = True) -> JobSpec:
     """The job of a file, `data_root` in place of its own. Raises BadInput."""
     content = _read_mapping(path)
     if data_root is not None:
         content["data_root"] = str(data_root)
-    problems = list(_make_paths_absolute(content, path))
+    problems = _make_paths_absolute(content, path, pictures_are_here)
     problems += _inline_space(content, path)
     try:
         job = JobSpec.model_validate(content)
@@ -72,7 +72,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     return content
 
 
-def _make_paths_absolute(content: dict[str, Any], path: Path) -> list[Problem]:
+def _make_paths_absolute(content: dict[str, Any], path: Path, pictures_are_here: bool) -> list[Problem]:
     """`config` is relative to the job's folder, `data_root` to the current one."""
     problems = []
     if isinstance(config := content.get("config"), str):
@@ -83,7 +83,7 @@ def _make_paths_absolute(content: dict[str, Any], path: Path) -> list[Problem]:
     if isinstance(data_root := content.get("data_root"), str):
         folder = Path(data_root).resolve()
         content["data_root"] = str(folder)
-        if not folder.is_dir():
+        if pictures_are_here and not folder.is_dir():
             problems.append(
                 Problem(str(path), f"data_root: there is no folder {folder}; --data-root names another")
             )

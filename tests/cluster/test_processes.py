@@ -1,6 +1,7 @@
 """Processes in the background, with small stand-ins for servers."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,12 @@ from tuner.cluster.processes import MARK, Server, end_all, free_ports, has_mark,
 from tuner.errors import TunerError
 
 ORPHAN = "import subprocess; subprocess.Popen(['sleep', '600'])"
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -70,6 +76,6 @@ def test_spares_the_processes_of_others(mark: str) -> None:
 
 def test_a_taken_port_is_replaced() -> None:
     [port] = free_ports(0)
-    with __import__("socket").create_server(("127.0.0.1", port)):
+    with socket.create_server(("127.0.0.1", port)):
         assert free_ports(port) != [port]
     assert free_ports(port) == [port]

@@ -98,7 +98,9 @@ def test_a_study_killed_with_its_ray_and_started_again_ends_like_one_left_alone(
 def run_until_killed(arguments: list[str], rows: int, tuner: Tuner) -> None:
     """SIGKILL to the driver and all of its Ray as soon as the study has this many trials."""
     command = [sys.executable, "-m", "tuner", *arguments]
-    driver = psutil.Popen(command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    driver = psutil.Popen(
+        command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while len(json.loads(tuner("status", "--json").stdout or "[]")) == 0 or len(trials(tuner)) < rows:
         assert driver.poll() is None, "the driver ended before it was killed"
         time.sleep(0.1)

@@ -73,7 +73,11 @@ def _client(address: str) -> Iterator[JobSubmissionClient]:
     if not address.startswith(("http://", "https://")):
         raise TunerError(f"a cluster's address is that of Ray's dashboard, http://host:8265, got {address}")
     os.environ["RAY_API_SERVER_ADDRESS"] = address  # else Ray prefers RAY_ADDRESS to what it is told
-    for chatty in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+    for chatty in (
+        "ray._private.runtime_env.packaging",
+        "ray.dashboard.modules.dashboard_sdk",
+        "ray.dashboard.modules.job.sdk",
+    ):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         yield JobSubmissionClient(address, headers=_authorization())

@@ -60,7 +60,7 @@ def down(home: Home) -> None:
     """Ends all processes of the home's cluster, its studies' too; raises TunerError if one stays."""
     end_all(_mark(home))
     if _scratch(home).is_symlink():
-        shutil.rmtree(_scratch(home).readlink(), ignore_errors=True)
+        shutil.rmtree(_scratch(home).readlink().parent, ignore_errors=True)
     for file in (_scratch(home), _token(home), _note(home)):
         file.unlink(missing_ok=True)
 
@@ -95,8 +95,8 @@ def _make_folder(home: Home) -> str:
     """Returns Ray's new token."""
     home.cluster.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.artifacts.mkdir(exist_ok=True)
-    # Ray's sockets lie there, and the path of a socket has at most 107 letters.
-    _scratch(home).symlink_to(tempfile.mkdtemp(prefix="tuner-"))
+    # Ray puts sockets there, whose paths may have 107 letters, and opens it to all: hence a folder around it.
+    _scratch(home).symlink_to(Path(tempfile.mkdtemp(prefix="tuner-")) / "ray")
     token = secrets.token_hex(32)
     _token(home).touch(mode=0o600, exist_ok=False)
     _token(home).write_text(token)

@@ -104,7 +104,17 @@ class _Cluster(torch.autograd.Function):
         aggregate = groups.sums(wide, 1, similarity).add_(centers[:, :, 1].reshape(-1, d)).div_(total)
         received = groups.spread(aggregate, shape).mul_(similarity.unsqueeze(-1)).to(points.dtype)
         ctx.save_for_backward(
-            points, received, directions, lengths, aggregate, total, *groups, similarity, cosine, length, alpha
+            points,
+            received,
+            directions,
+            lengths,
+            aggregate,
+            total,
+            *groups,
+            similarity,
+            cosine,
+            length,
+            alpha,
         )
         return received
 
@@ -129,7 +139,9 @@ class _Cluster(torch.autograd.Function):
         toward = groups.spread(directions.flatten(0, 2), shape)
         torch.mul(toward, pull.unsqueeze(-1), out=grad_points[:, :, 0])
         grad_points[:, :, 0].addcmul_(wide[:, :, 0], (pull * cosine / length).unsqueeze(-1), value=-1)
-        of_centers = torch.stack([(pulled - directions * along) * alpha / lengths, of_value.view_as(directions)], 2)
+        of_centers = torch.stack(
+            [(pulled - directions * along) * alpha / lengths, of_value.view_as(directions)], 2
+        )
         return grad_points.to(points.dtype), of_centers, along.sum().view(1), of_logit.sum().view(1)
 
 

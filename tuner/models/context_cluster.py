@@ -77,10 +77,16 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
             if stage:
                 self.network.append(PointReducer(shape.widths[stage - 1], width, size=3, stride=2, padding=1))
             mixer = partial(
-                Cluster, width, shape.heads[stage], shape.head_dim, side=sides[stage], regions=self.folds[stage] ** 2
+                Cluster,
+                width,
+                shape.heads[stage],
+                shape.head_dim,
+                side=sides[stage],
+                regions=self.folds[stage] ** 2,
             )
             blocks = [
-                Block(mixer(), Mlp(width, shape.mlp_ratios[stage]), next(rates), layer_scale) for _ in range(depth)
+                Block(mixer(), Mlp(width, shape.mlp_ratios[stage]), next(rates), layer_scale)
+                for _ in range(depth)
             ]
             self.network.append(Stage(blocks, self.folds[stage], recompute))
             self.add_module(f"norm{2 * stage}", nn.GroupNorm(1, width))

@@ -1,0 +1,62 @@
+"""The whole way over a cluster of one's own: up, submit, status, export, down; and the export trains."""
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from tests.conftest import ROOT, Tuner
+from tuner.cluster.processes import marked
+from tuner.paths import Home
+
+pytestmark = pytest.mark.cluster
+
+
+def test_a_job_is_submitted_finishes_and_its_export_trains(tuner: Tuner, home: Path, tmp_path: Path) -> None:
+    toys = tmp_path / "toys"
+    tuner("toy", toys)
+    before = set(psutil.pids())
+    up = tuner("up")
+    assert "http://127.0.0.1:" in up.stdout
+    try:
+        done = tuner("submit", ROOT / "configs/jobs/demo.yaml", "--data-root", toys, "--wait")
+        assert "submitted: demo-1" in done.stdout
+        assert "default 0" in done.stdout
+        status = json.loads(tuner("status", "demo", "--json").stdout)
+        outcomes = [trial["outcome"] for trial in status["trials"]]
+        assert len(outcomes) == 10
+        assert "pruned" in outcomes
+        assert None not in outcomes
+        assert len({trial["trial"]["params"]["centers"] for trial in status["trials"]}) >= 2
+        tuner("export", "demo", "--to", tmp_path / "best")
+    finally:
+        tuner("down")
+    assert not marked(str(Home(home).cluster.resolve()))
+    assert not [pid for pid in set(psutil.pids()) - before if _is_ours(pid)]
+    assert_export_trains(tuner, tmp_path / "best", status)
+
+
+def assert_export_trains(tuner: Tuner, best: Path, status: dict[str, object]) -> None:
+    card = json.loads((best / "best.json").read_text())
+    assert card["trial"] == status["best"]
+    assert {"params", "metrics", "seed", "versions", "git_commit", "data"} <= card.keys()
+    assert "_base_" not in (best / "config.py").read_text()
+    done = tuner("evaluate", best / "config.py", best / "checkpoint.pth")
+    assert f"{card['metrics']['mIoU']:.2f}" in done.stdout
+    short = ("--set", "runner.max_iters=2", "--work-dir", best.parent / "again")
+    assert "iteration 2: mIoU" in tuner("train", best / "config.py", *short).stdout
+    saved = torch.load(best.parent / "again" / "checkpoint.pth", weights_only=True)
+    assert saved["meta"]["iteration"] == 2
+
+
+def _is_ours(pid: int) -> bool:
+    """A process left over by Ray or MLflow that somebody of this test's family started."""
+    try:
+        words = " ".join(psutil.Process(pid).cmdline())
+        return psutil.Process(pid).environ().get("PYTEST_CURRENT_TEST") is not None and (
+            "ray" in words or "mlflow" in words
+        )
+    except psutil.Error:
+        return False
