@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 
 def cluster(points: Tensor, side: int, alpha: Tensor, beta: Tensor) -> Tensor:
@@ -10,11 +10,11 @@ def cluster(points: Tensor, side: int, alpha: Tensor, beta: Tensor) -> Tensor:
     n, height, width, _, heads, _ = points.shape
     maps = points.permute(0, 4, 3, 5, 1, 2).flatten(0, 1)
     feature, value = maps[:, 0], maps[:, 1]
-    feature_center, value_center = (F.adaptive_avg_pool2d(map_, side) for map_ in (feature, value))
+    feature_center, value_center = (adaptive_avg_pool2d(map_, side) for map_ in (feature, value))
     feature, value, feature_center, value_center = (
         map_.flatten(2).transpose(1, 2) for map_ in (feature, value, feature_center, value_center)
     )
-    cosine = F.normalize(feature_center, dim=-1) @ F.normalize(feature, dim=-1).transpose(1, 2)
+    cosine = normalize(feature_center, dim=-1) @ normalize(feature, dim=-1).transpose(1, 2)
     similarity = torch.sigmoid(beta + alpha * cosine)
     nearest = similarity.max(dim=1, keepdim=True).indices
     similarity = similarity * torch.zeros_like(similarity).scatter(1, nearest, 1.0)

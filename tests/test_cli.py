@@ -60,7 +60,9 @@ def test_an_unknown_key(refused: Refused, job_file: JobFile) -> None:
 def test_a_parameter_path_that_the_config_lacks(refused: Refused, job_file: JobFile, tmp_path: Path) -> None:
     file = job_file(space=space(tmp_path, lr=LR | {"sets": "optimizer.lrr"}))
     message = refused("run", file)
-    assert "parameters.lr.sets: the config has no optimizer.lrr: optimizer has type, lr, weight_decay" in message
+    assert (
+        "parameters.lr.sets: the config has no optimizer.lrr: optimizer has type, lr, weight_decay" in message
+    )
 
 
 def test_a_space_with_low_above_high_and_centers_that_are_no_squares(

@@ -1,6 +1,6 @@
 """Context Cluster as an mmseg backbone (Ma et al., "Image as Set of Points", ICLR 2023)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import isqrt, lcm
 from typing import Any, NamedTuple, TypeVar
@@ -14,8 +14,8 @@ from tuner.errors import BadInput, TunerError
 from tuner.models.layers import Block, Cluster, Mlp, PointReducer, Stage
 from tuner.models.pretrained import load_pretrained
 
-STAGES = 4
 STRIDES = (4, 8, 16, 32)
+"""Of the four stages' feature maps."""
 
 Value = TypeVar("Value")
 
@@ -31,7 +31,7 @@ class Architecture(NamedTuple):
 
 
 ARCHITECTURES = {
-    "nano": Architecture((32, 64, 128, 192), (1, 1, 2, 1), (2, 2, 4, 4), 16, (4, 4, 4, 4)),
+    "nano": Architecture((32, 64, 112, 160), (1, 1, 2, 1), (2, 2, 4, 4), 16, (4, 4, 4, 4)),
     "small": Architecture((64, 128, 320, 512), (2, 2, 6, 2), (4, 4, 8, 8), 32, (8, 8, 4, 4)),
     "medium": Architecture((64, 128, 320, 512), (4, 4, 12, 4), (6, 6, 12, 12), 32, (8, 8, 4, 4)),
 }
@@ -42,11 +42,12 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
 
     widths, depths, heads, head_dim and mlp_ratios replace what arch, a key of ARCHITECTURES, says of them.
     centers is how many a region has, a square number; they have no parameters, so weights fit any number.
-    folds is regions a side; with_cp recomputes a stage's activations in the backward pass.
+    folds is regions a side; with_cp computes a stage's activations again in the backward pass.
     init_cfg=dict(type='Pretrained', checkpoint=…, allow_partial=False) reads one of the authors' checkpoints.
+    Raises TunerError where an argument cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a config may set
         self,
         arch: str = "small",
         widths: Sequence[int] | None = None,
@@ -62,34 +63,25 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        given = Architecture(widths, depths, heads, head_dim, mlp_ratios)._asdict()  # type: ignore[arg-type]
-        shape = ARCHITECTURES[arch]._replace(
-            **{key: value for key, value in given.items() if value is not None}
+        shape = _architecture(
+            arch,
+            {"widths": widths, "depths": depths, "heads": heads, "mlp_ratios": mlp_ratios},
+            head_dim,
         )
-        self.folds = tuple(folds)
-        sides = [_side(number) for number in _per_stage(centers)]
-        rates = iter(torch.linspace(0, drop_path_rate, sum(shape.depths)).tolist())
+        self.folds: tuple[int, ...] = _per_stage("folds", folds)
+        sides = [_side(number) for number in _per_stage("centers", centers)]
+        recompute = _per_stage("with_cp", with_cp)
+        rates = torch.split(torch.linspace(0, drop_path_rate, sum(shape.depths)), list(shape.depths))
         self.patch_embed = PointReducer(5, shape.widths[0], size=4, stride=4, padding=0)
         self.network = nn.ModuleList()
-        for stage, (width, depth, recompute) in enumerate(
-            zip(shape.widths, shape.depths, _per_stage(with_cp), strict=True)
-        ):
-            if stage:
-                self.network.append(PointReducer(shape.widths[stage - 1], width, size=3, stride=2, padding=1))
-            mixer = partial(
-                Cluster,
-                width,
-                shape.heads[stage],
-                shape.head_dim,
-                side=sides[stage],
-                regions=self.folds[stage] ** 2,
-            )
-            blocks = [
-                Block(mixer(), Mlp(width, shape.mlp_ratios[stage]), next(rates), layer_scale)
-                for _ in range(depth)
-            ]
-            self.network.append(Stage(blocks, self.folds[stage], recompute))
-            self.add_module(f"norm{2 * stage}", nn.GroupNorm(1, width))
+        for index, (width, regions) in enumerate(zip(shape.widths, self.folds, strict=True)):
+            if index:
+                self.network.append(PointReducer(shape.widths[index - 1], width, size=3, stride=2, padding=1))
+            mixer = partial(Cluster, width, shape.heads[index], shape.head_dim, sides[index], regions**2)
+            mlp = partial(Mlp, width, shape.mlp_ratios[index])
+            blocks = [Block(mixer(), mlp(), rate, layer_scale) for rate in rates[index].tolist()]
+            self.network.append(Stage(blocks, regions, recompute[index]))
+            self.add_module(f"norm{2 * index}", nn.GroupNorm(1, width))
 
     def init_weights(self) -> None:
         """Raises BadInput where a checkpoint is asked for that fits the backbone badly."""
@@ -100,14 +92,14 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
             super().init_weights()
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        """[batch, 3, height, width] → four normed feature maps; raises BadInput where the folds do not fit."""
+        """[batch, 3, height, width] → four normed feature maps. Raises BadInput where folds do not fit."""
         self._check_size(*pictures.shape[-2:])
         x = self.patch_embed(_with_positions(pictures))
         outputs = []
         for index, layer in enumerate(self.network):
             x = layer(x)
             if isinstance(layer, Stage):
-                outputs.append(getattr(self, f"norm{index}")(x))
+                outputs.append(getattr(self, f"norm{index}")(x).contiguous())
         return tuple(outputs)
 
     def _check_size(self, height: int, width: int) -> None:
@@ -121,6 +113,19 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
             raise BadInput.of(f"picture of {height}x{width}", f"{advice}; the nearest are {sizes}")
 
 
+def _architecture(
+    arch: str, replaced: Mapping[str, Sequence[int] | None], head_dim: int | None
+) -> Architecture:
+    if arch not in ARCHITECTURES:
+        raise TunerError(f"arch must be one of {', '.join(ARCHITECTURES)}, got {arch}")
+    given: dict[str, Any] = {
+        name: _per_stage(name, each) for name, each in replaced.items() if each is not None
+    }
+    if head_dim is not None:
+        given["head_dim"] = head_dim
+    return ARCHITECTURES[arch]._replace(**given)
+
+
 def _with_positions(pictures: Tensor) -> Tensor:
     """Appends each pixel's y and x, from -0.5 to 0.5, rounded to float32 as the authors' are."""
     batch, _, height, width = pictures.shape
@@ -129,8 +134,12 @@ def _with_positions(pictures: Tensor) -> Tensor:
     return torch.cat([pictures, positions.to(pictures.dtype).expand(batch, -1, -1, -1)], dim=1)
 
 
-def _per_stage(value: Value | Sequence[Value]) -> tuple[Value, ...]:
-    return tuple(value) if isinstance(value, Sequence) else (value,) * STAGES
+def _per_stage(name: str, value: Value | Sequence[Value]) -> tuple[Value, ...]:
+    if not isinstance(value, Sequence):
+        return (value,) * len(STRIDES)
+    if len(value) != len(STRIDES):
+        raise TunerError(f"{name} must have {len(STRIDES)} entries, one a stage, got {list(value)}")
+    return tuple(value)
 
 
 def _side(centers: int) -> int:
@@ -153,7 +162,7 @@ def _nearest(height: int, width: int, step: int) -> list[tuple[int, int]]:
 
 def _authors_model(arch: str, centers: int) -> Callable[..., ContextCluster]:
     def build(style: str = "pytorch", **arguments: Any) -> ContextCluster:
-        """style stands in the authors' configs and means nothing."""
+        """The authors' configs name a style, which means nothing."""
         return ContextCluster(**{"arch": arch, "centers": centers, **arguments})
 
     return build

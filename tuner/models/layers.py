@@ -1,21 +1,21 @@
 """The layers of Context Cluster; their attributes' names are those of the authors' checkpoints.
 
-Within a stage the regions of a picture stand in one column, [batch, channels, regions · h, w], channels last in
-memory: no layer of a block has to move points about.
+Within a stage the regions of a picture stand in one column, [batch, channels, regions · h, w], channels last
+in memory: no layer of a block has to move points about.
 """
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import gelu, linear
 from torch.utils.checkpoint import checkpoint
 
 from tuner.models.clustering import cluster
 
 HIDDEN_BYTES = 2**23
-"""How much of an MLP's hidden layer is computed at a time on a CPU, where blocks of 32 MiB and more cost more to
-get from the system than to fill."""
+"""How much of an MLP's hidden layer a CPU computes at a time. Blocks of 32 MiB and more come from the system
+anew each time (glibc), which takes longer than filling them."""
 
 
 class Cluster(nn.Module):
@@ -32,14 +32,19 @@ class Cluster(nn.Module):
         self.sim_beta = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Channels last in and out, [batch, regions · h, w, width]; the result is multiplied by scale, [width]."""
+        """[batch, regions · h, w, width] → the same shape, multiplied by scale, [width]."""
         batch, height, width, _ = x.shape
-        weight = torch.cat([self.f.weight, self.v.weight]).flatten(1)
-        points = F.linear(x, weight, torch.cat([self.f.bias, self.v.bias]))
+        (f, f_bias), (v, v_bias), (proj, proj_bias) = map(_matrix, (self.f, self.v, self.proj))
+        points = linear(x, torch.cat([f, v]), torch.cat([f_bias, v_bias]))
         points = points.view(batch * self.regions, height // self.regions, width, 2, self.heads, -1)
-        clustered = cluster(points, self.side, self.sim_alpha, self.sim_beta)
-        clustered = clustered.view(batch, height, width, -1)
-        return F.linear(clustered, scale.unsqueeze(1) * self.proj.weight.flatten(1), scale * self.proj.bias)
+        clustered = cluster(points, self.side, self.sim_alpha, self.sim_beta).view(batch, height, width, -1)
+        return linear(clustered, scale.unsqueeze(1) * proj, scale * proj_bias)
+
+
+def _matrix(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a 1×1 convolution, for points of which the channels come last."""
+    assert convolution.bias is not None
+    return convolution.weight.flatten(1), convolution.bias
 
 
 class Mlp(nn.Module):
@@ -52,16 +57,18 @@ class Mlp(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Channels last in and out, [..., width]; the result is multiplied by scale, [width]."""
+        """[…, width] → the same shape, multiplied by scale, [width]."""
         rows = x.flatten(0, -2)
         weight, bias = scale.unsqueeze(1) * self.fc2.weight, scale * self.fc2.bias
-        parts = [F.linear(F.gelu(self.fc1(part)), weight, bias) for part in self._parts(rows)]
+        parts = [
+            linear(gelu(self.fc1(part)), weight, bias) for part in torch.split(rows, self._at_once(rows))
+        ]
         return torch.cat(parts).view_as(x)
 
-    def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
+    def _at_once(self, rows: Tensor) -> int:
         if rows.device.type != "cpu":
-            return (rows,)
-        return rows.split(max(1, HIDDEN_BYTES // (self.fc1.out_features * rows.element_size())))
+            return len(rows)
+        return max(1, HIDDEN_BYTES // (self.fc1.out_features * rows.element_size()))
 
 
 class DropPath(nn.Module):
@@ -123,4 +130,5 @@ class PointReducer(nn.Module):
         self.proj = nn.Conv2d(inputs, outputs, size, stride, padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.proj(x)
+        reduced: Tensor = self.proj(x)
+        return reduced

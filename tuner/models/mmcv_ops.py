@@ -1,4 +1,4 @@
-"""mmcv-full installed without compiled operators: let mmseg import, and fail only where an operator is called.
+"""mmcv-full without compiled operators: let mmseg be imported, fail only where an operator is called.
 
 `import mmseg.models` imports mmcv.ops, which asks mmcv._ext for some eighty functions. Semantic FPN and
 Context Cluster call none of them.

@@ -2,7 +2,7 @@
 _base_ = './fpn_coc.py'
 model = dict(
     backbone=dict(arch='nano'),
-    neck=dict(in_channels=[32, 64, 128, 192], out_channels=64),
+    neck=dict(in_channels=[32, 64, 112, 160], out_channels=64),
     decode_head=dict(
         in_channels=[64, 64, 64, 64],
         channels=64,

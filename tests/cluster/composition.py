@@ -1,0 +1,106 @@
+"""docker/compose.yaml as plain processes of this machine: other ports and folders, the same commands."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.conftest import ROOT, clean_environment
+from tuner.cluster.processes import MARK, end_all, free_ports
+
+HOST = "127.0.0.1"
+USUAL_PORTS = (5432, 5000, 6379, 8265)
+SECRETS = {"POSTGRES_PASSWORD": "letters1", "RAY_AUTH_TOKEN": "f" * 64, "DATA": "/data"}
+POSTGRES = next(Path("/usr/lib/postgresql").glob("*/bin"), None)
+"""PostgreSQL's programs, as Debian's package has them."""
+
+
+@dataclass
+class Composition:
+    folder: Path
+    """What the containers have as /srv/tuner."""
+    ports: dict[int, int]
+    services: dict[str, Any]
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Composition":
+        ports = dict(zip(USUAL_PORTS, free_ports(*[0] * len(USUAL_PORTS)), strict=True))
+        text = (ROOT / "docker" / "compose.yaml").read_text()
+        text = re.sub(r"\$\{(\w+):\?[^}]*}", lambda match: SECRETS[match[1]], text)
+        text = re.sub(r"\b(5432|5000|6379|8265)\b", lambda match: str(ports[int(match[1])]), text)
+        text = re.sub(r"(?<=//)mlflow(?=:)|(?<=@)postgres(?=:)|(?<==)head(?=:)|0\.0\.0\.0", HOST, text)
+        return cls(folder, ports, yaml.safe_load(text.replace("/srv/tuner", str(folder)))["services"])
+
+    def url(self, usual_port: int) -> str:
+        return f"http://{HOST}:{self.ports[usual_port]}"
+
+    def environment(self, service: str) -> dict[str, str]:
+        of_the_image = {
+            "PATH": f"{Path(sys.executable).parent}:{POSTGRES}:{os.environ['PATH']}",
+            "PGHOST": HOST,
+            "PGPORT": str(self.ports[5432]),
+            "PGPASSWORD": SECRETS["POSTGRES_PASSWORD"],
+        }
+        mark = {MARK: str(self.folder), "SPT_NOENV": "1"}
+        of_the_service: dict[str, str] = self.services[service]["environment"]
+        return clean_environment() | of_the_image | mark | of_the_service
+
+    def start(self, service: str, *own: str) -> None:
+        """Returns when the service is healthy. `own` are options that it needs for want of a container."""
+        self._start(service, [*self.services[service]["command"], *own])
+
+    def start_postgres(self) -> None:
+        """As the image's entry point does: a user with a password, a database and our script."""
+        data = self.folder / "postgres"
+        data.mkdir()
+        as_user = []
+        if os.getuid() == 0:  # as which PostgreSQL refuses to run
+            shutil.chown(data, "postgres")
+            as_user = ["runuser", "-u", "postgres", "--"]
+        password = self.folder / "password"
+        password.write_text(SECRETS["POSTGRES_PASSWORD"])
+        initdb = [
+            "initdb",
+            "-D",
+            str(data),
+            "--username=tuner",
+            "--auth=scram-sha-256",
+            f"--pwfile={password}",
+        ]
+        self._call("postgres", [*as_user, *initdb])
+        self._start("postgres", [*as_user, "postgres", "-D", str(data), "-k", str(data), "-h", HOST])
+        self._call("postgres", ["createdb", "--username=tuner", "studies"])
+        self._call("postgres", [str(ROOT / "docker" / "databases.sh")])
+
+    def end(self) -> None:
+        end_all(str(self.folder))
+        for process in self.processes:
+            process.wait()
+
+    def _start(self, service: str, command: list[str]) -> None:
+        environment = self.environment(service)
+        log = self.folder / f"{service}.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                command, env=environment, stdout=out, stderr=out, start_new_session=True
+            )
+        self.processes.append(process)
+        check = self.services[service].get("healthcheck", {"test": ["CMD", "true"]})["test"][1:]
+        end = time.monotonic() + 180
+        while subprocess.run(check, env=environment, capture_output=True, check=False).returncode:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+
+    def _call(self, service: str, command: list[str]) -> None:
+        environment = self.environment(service)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,117 @@
+"""The clustering operator against the paper's form, and at the edges."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests import clustering_reference
+from tuner.models.clustering import cluster
+
+
+def drawn(seed: int, *shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def number(value: float) -> Tensor:
+    return torch.tensor([value], dtype=torch.float64, requires_grad=True)
+
+
+def outcome(operator, points: Tensor, side: int, alpha: Tensor, beta: Tensor) -> list[Tensor]:  # type: ignore[no-untyped-def]
+    """The result and the gradients of a loss that weighs each element differently."""
+    result = operator(points, side, alpha, beta)
+    weights = torch.cos(torch.arange(result.numel(), dtype=torch.float64)).view_as(result)
+    return [result, *torch.autograd.grad((result * weights).sum(), (points, alpha, beta))]
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(
+    regions=st.integers(1, 4),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    heads=st.integers(1, 3),
+    head_dim=st.integers(2, 6),
+    side=st.integers(1, 7),
+    alpha=st.one_of(st.floats(0.1, 3), st.floats(-3, -0.1), st.just(0.0)),
+    beta=st.floats(-2, 2),
+    seed=st.integers(0, 2**32),
+)
+def test_it_agrees_with_the_papers_form_and_its_gradients(
+    regions: int, height: int, width: int, heads: int, head_dim: int, side: int,
+    alpha: float, beta: float, seed: int,
+) -> None:  # fmt: skip
+    points = drawn(seed, regions, height, width, 2, heads, head_dim)
+    arguments = points, side, number(alpha), number(beta)
+    expected = outcome(clustering_reference.cluster, *arguments)
+    torch.testing.assert_close(outcome(cluster, *arguments), expected, rtol=1e-8, atol=1e-12)
+
+
+def test_its_gradients_are_those_of_finite_differences() -> None:
+    arguments = drawn(0, 2, 4, 5, 2, 2, 3), number(1.2), number(-0.3)
+    assert torch.autograd.gradcheck(lambda points, alpha, beta: cluster(points, 2, alpha, beta), arguments)
+
+
+def test_float32_is_within_rounding_of_float64() -> None:
+    points = drawn(1, 4, 16, 16, 2, 2, 32)
+    exact = cluster(points, 7, number(1.0), number(0.0))
+    rounded = cluster(points.float(), 7, number(1.0).float(), number(0.0).float())
+    torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_of_equal_centers_the_first_gets_the_points() -> None:
+    points = torch.ones(1, 4, 4, 2, 1, 3, dtype=torch.float64)
+    points[:, :, :, 1] = torch.arange(16.0).view(4, 4, 1, 1)
+    all_in_the_first = (points[0, :, :, 1].sum((0, 1)) * 0.5 + points[0, :2, :2, 1].mean((0, 1))) / (
+        16 * 0.5 + 1
+    )
+    result = cluster(points, 2, number(0.0), number(0.0))
+    torch.testing.assert_close(result[0], 0.5 * all_in_the_first.expand(4, 4, 1, 3))
+
+
+def test_features_of_length_zero_are_clustered() -> None:
+    points = drawn(2, 1, 4, 4, 2, 1, 3).detach()
+    points[:, :, :, 0] = 0
+    arguments = points, 2, number(1.0), number(0.4)
+    torch.testing.assert_close(cluster(*arguments), clustering_reference.cluster(*arguments))
+
+
+def test_a_diverged_network_gives_no_numbers_instead_of_a_crash() -> None:
+    points = torch.full((1, 4, 4, 2, 2, 3), torch.nan, requires_grad=True)
+    result = cluster(points, 3, number(1.0), number(0.0))
+    result.sum().backward()
+    assert result.isnan().all()
+
+
+def test_under_autocast_the_cosine_is_computed_in_float32() -> None:
+    points = drawn(3, 2, 8, 8, 2, 2, 16).detach().bfloat16().requires_grad_()
+    alpha, beta = number(1.0).float(), number(0.0).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = cluster(points, 3, alpha, beta)
+    result.sum().backward()
+    assert result.dtype == points.grad.dtype == torch.bfloat16  # type: ignore[union-attr]
+    exact = cluster(points.detach().float(), 3, alpha, beta)
+    assert (result.float() - exact).abs().mean() < 0.01
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the most elements that any operation gave back."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(tensor, Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return result
+
+
+@pytest.mark.parametrize("side", [2, 7])
+def test_no_tensor_is_larger_than_the_points_times_channels(side: int) -> None:
+    points = drawn(4, 2, 16, 16, 2, 4, 32)
+    with Largest() as largest:
+        cluster(points, side, number(1.0), number(0.0)).sum().backward()
+    assert largest.elements == points.numel()
