@@ -3,14 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-import tuner.models  # noqa: F401 - mmseg cannot be imported before it
+import tuner.models  # mmseg cannot be imported before it
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT.parent / "shared" / "data"
@@ -53,7 +53,12 @@ def tuner(home: Path) -> Tuner:
     def call(*arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "tuner", "--home", str(home), *map(str, arguments)]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=500, env=clean_environment() | environment
+            command,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            env=clean_environment() | environment,
+            check=False,
         )
         assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
@@ -81,7 +86,6 @@ def clean_environment() -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def _no_foreign_addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_foreign_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "TUNER_HOME", "TUNER_STORAGE"):
         monkeypatch.delenv(name, raising=False)
-    yield

@@ -19,10 +19,7 @@ from tuner.paths import Home
 from tuner.tracking.dashboard import leaderboard_url, safe_name, serve
 from tuner.tracking.mlflow import MlflowTracker
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
-"""Training through mmcv's runner, on drawn pictures: taken up, split over ranks, and as mmseg itself trains."""
+"""Training through mmcv's runner, on drawn pictures: taken up, split over ranks, as mmseg trains."""
 
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import mmseg.apis
 import numpy as np
@@ -56,8 +56,8 @@ def weights(training: Training) -> dict[str, torch.Tensor]:
 
 
 def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    for name in one:
-        torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=0, atol=0)
 
 
 def test_training_taken_up_at_a_rung_equals_training_in_one_go(ready: Config, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def losses_in_steps(config: Config, folder: Path, count: int) -> list[float]:
 
 @HOOKS.register_module()
 class KeepLosses(Hook):  # type: ignore[misc]
-    kept: list[float] = []
+    kept: ClassVar[list[float]] = []
 
     def after_train_iter(self, runner: Any) -> None:
         self.kept.append(runner.outputs["log_vars"]["loss"])
@@ -155,7 +155,7 @@ def test_our_metrics_equal_mmsegs(ready: Config) -> None:
 def test_a_loss_that_is_no_number_ends_the_training(ready: Config, tmp_path: Path) -> None:
     wild = copy.deepcopy(ready)
     wild["optimizer"]["lr"] = 1e30
-    with pytest.raises(Diverged, match="loss (nan|inf) at iteration"):
+    with pytest.raises(Diverged, match=r"loss (nan|inf) at iteration"):
         Training(wild, tmp_path, Place()).step((LENGTH,))
 
 

@@ -79,7 +79,7 @@ def test_two_parameters_may_not_set_the_same_path(tmp_path: Path) -> None:
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "job.yaml"
     file.write_text(text)
-    with pytest.raises(BadInput, match="is no YAML|must hold keys and values"):
+    with pytest.raises(BadInput, match=r"is no YAML|must hold keys and values"):
         read_job(file)
 
 

@@ -21,10 +21,7 @@ from tuner.tracking.dashboard import serve
 from tuner.tracking.mlflow import MlflowTracker
 from tuner.trial import Measurement, Outcome
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")

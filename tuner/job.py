@@ -29,7 +29,7 @@ class Fidelity(Strict):
     rungs: tuple[Annotated[int, Field(gt=0)], ...] = ()
     """Iterations at which trials are evaluated and compared; the last is the full length."""
     schedule: Literal["truncated", "compressed"] = "truncated"
-    """truncated: the config's own learning-rate schedule, stopped early; compressed: squeezed into `iterations`."""
+    """The learning rate's: truncated is the config's own, stopped early; compressed fits `iterations`."""
 
     @model_validator(mode="after")
     def _rungs_climb_to_the_end(self) -> "Fidelity":

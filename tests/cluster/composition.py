@@ -16,7 +16,7 @@ from tests.conftest import ROOT, clean_environment
 from tuner.cluster.processes import MARK, end_all, free_ports
 
 HOST = "127.0.0.1"
-USUAL_PORTS = (5432, 5000, 6379, 8265)
+USUAL_PORTS = (5432, 5000, 6379, 8265, 52365)
 SECRETS = {"POSTGRES_PASSWORD": "letters1", "RAY_AUTH_TOKEN": "f" * 64, "DATA": "/data"}
 POSTGRES = next(Path("/usr/lib/postgresql").glob("*/bin"), None)
 """PostgreSQL's programs, as Debian's package has them."""
@@ -33,9 +33,10 @@ class Composition:
     @classmethod
     def read(cls, folder: Path) -> "Composition":
         ports = dict(zip(USUAL_PORTS, free_ports(*[0] * len(USUAL_PORTS)), strict=True))
+        usual = "|".join(map(str, USUAL_PORTS))
         text = (ROOT / "docker" / "compose.yaml").read_text()
         text = re.sub(r"\$\{(\w+):\?[^}]*}", lambda match: SECRETS[match[1]], text)
-        text = re.sub(r"\b(5432|5000|6379|8265)\b", lambda match: str(ports[int(match[1])]), text)
+        text = re.sub(rf"\b({usual})\b", lambda match: str(ports[int(match[1])]), text)
         text = re.sub(r"(?<=//)mlflow(?=:)|(?<=@)postgres(?=:)|(?<==)head(?=:)|0\.0\.0\.0", HOST, text)
         return cls(folder, ports, yaml.safe_load(text.replace("/srv/tuner", str(folder)))["services"])
 
@@ -93,7 +94,7 @@ class Composition:
                 command, env=environment, stdout=out, stderr=out, start_new_session=True
             )
         self.processes.append(process)
-        check = self.services[service].get("healthcheck", {"test": ["CMD", "true"]})["test"][1:]
+        check = self.services[service]["healthcheck"]["test"][1:]
         end = time.monotonic() + 180
         while subprocess.run(check, env=environment, capture_output=True, check=False).returncode:
             assert process.poll() is None, log.read_text()

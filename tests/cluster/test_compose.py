@@ -38,12 +38,11 @@ def composition() -> Iterator[Composition]:
     try:
         composition.start_postgres()
         composition.start("mlflow")
-        client, *agents = free_ports(0, 0, 0)
+        client, agent = free_ports(0, 0)
         one_of_two = ["--min-worker-port=0", "--max-worker-port=0", "--num-cpus=1"]
-        own = {"head": [f"--ray-client-server-port={client}"], "worker": ["--num-gpus=1"]}
-        for service, agent in zip(own, agents, strict=True):
-            places = [f"--dashboard-agent-listen-port={agent}", f"--temp-dir={folder / service}"]
-            composition.start(service, *one_of_two, *places, *own[service])
+        ports = [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
+        composition.start("head", *one_of_two, f"--temp-dir={folder / 'head'}", *ports)
+        composition.start("worker", *one_of_two, f"--temp-dir={folder / 'worker'}", "--num-gpus=1")
         yield composition
     finally:
         composition.end()

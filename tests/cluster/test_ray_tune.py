@@ -1,11 +1,11 @@
 """Studies on a real Ray, through the command line; the trainer is the synthetic one."""
 
 import json
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from tests.conftest import ROOT, JobFile, Tuner, clean_environment
 from tuner.paths import Home
+from tuner.search.store import load_study, studies
 
 pytestmark = pytest.mark.cluster
 
@@ -84,7 +85,7 @@ def test_a_study_killed_with_its_ray_and_started_again_ends_like_one_left_alone(
 ) -> None:
     job = job_file(config=synthetic(seconds_per_iteration=0.002))
     for rows in (2, 7):
-        run_until_killed(["--home", str(home), "run", str(job)], rows, tuner)
+        run_until_killed(home, job, rows)
     tuner("run", job)
     disturbed = trials(tuner)
     tuner("--home", home.parent / "calm", "run", job)
@@ -95,20 +96,25 @@ def test_a_study_killed_with_its_ray_and_started_again_ends_like_one_left_alone(
     assert not [run for run in runs if run.info.status == "RUNNING"]
 
 
-def run_until_killed(arguments: list[str], rows: int, tuner: Tuner) -> None:
+def run_until_killed(home: Path, job: Path, rows: int) -> None:
     """SIGKILL to the driver and all of its Ray as soon as the study has this many trials."""
-    command = [sys.executable, "-m", "tuner", *arguments]
+    command = [sys.executable, "-m", "tuner", "--home", str(home), "run", str(job)]
     driver = psutil.Popen(
         command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while len(json.loads(tuner("status", "--json").stdout or "[]")) == 0 or len(trials(tuner)) < rows:
+    while rows_of(home) < rows:
         assert driver.poll() is None, "the driver ended before it was killed"
-        time.sleep(0.1)
+        time.sleep(0.05)
     family = [driver, *driver.children(recursive=True)]
     for process in family:
-        if process.is_running():
-            process.send_signal(signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(family, timeout=30)
+
+
+def rows_of(home: Path) -> int:
+    storage = Home(home).storage
+    return len(load_study(storage, "syn").records()) if "syn" in studies(storage) else 0
 
 
 def test_more_than_the_cluster_has_is_refused_before_anything_is_written(

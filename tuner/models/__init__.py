@@ -3,10 +3,9 @@
 import logging
 import warnings
 
-# every import of mmcv 1.x announces that there will be a 2.x
+# what mmcv and mmseg say at every import and every model, and nobody can act on
 warnings.filterwarnings("ignore", "On January 1, 2023, MMCV")
-
-# nor need everybody hear that there is a CUDA compiler but no GPU
+warnings.filterwarnings("ignore", "Default ``avg_non_ignore`` is False")
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 from tuner.models.mmcv_ops import stand_in_for_missing_operators  # noqa: E402 - imports mmcv
