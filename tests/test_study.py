@@ -65,6 +65,14 @@ def test_a_study_ends_with_each_trial_once(storage: str, job: JobSpec) -> None:
     assert [record.trial.number for record in study.records] == list(range(12))
     assert {record.outcome for record in study.records} == {Outcome.COMPLETED, Outcome.PRUNED}
     assert study.draw() is None
+    assert study.is_over
+
+
+def test_a_study_is_not_over_while_a_trial_runs(storage: str, job: JobSpec) -> None:
+    study = opened(storage, job.model_copy(update={"budget": job.budget.model_copy(update={"trials": 1})}))
+    study.draw()
+    assert study.left == 0
+    assert not study.is_over
 
 
 def test_the_default_is_trial_0_and_is_never_pruned(storage: str, job: JobSpec) -> None:

@@ -52,7 +52,7 @@ def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec
             try:
                 ray_tune.run(study, ray_tune.Launch(job, config, settings.home, trainer))
             finally:
-                tracker.end(study.records, finished=study.left == 0)
+                tracker.end(study.records, finished=study.is_over)
     return job, study.records
 
 

@@ -52,6 +52,10 @@ class Study:
         """How many trials are still to be drawn, or drawn again."""
         return self.job.budget.trials - len(self._records) + len(self._interrupted)
 
+    @property
+    def is_over(self) -> bool:
+        return self.left <= 0 and all(record.outcome for record in self.records)
+
     def draw(self) -> Trial | None:
         """The next trial, an interrupted one first; None when the budget is spent."""
         if self.left <= 0 or time.monotonic() > self._deadline:

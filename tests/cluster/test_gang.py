@@ -1,0 +1,81 @@
+"""The ranks of a trial on a real Ray: all of them, or none."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
+from tests.conftest import ROOT
+from tuner.cluster.gang import Gang, Trainer
+from tuner.cluster.ray_tune import connected
+from tuner.errors import Crashed, Diverged
+from tuner.job import Resources
+from tuner.overrides import apply
+from tuner.training import config as configs
+from tuner.training import open_training, process_group
+from tuner.trial import Config
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves its processes' pipes to the collector
+]
+
+TWO = Resources(gpus_per_trial=0, ranks=2, global_batch=8)
+TRAINER = Trainer(process_group.join, open_training)
+
+
+@pytest.fixture(scope="module")
+def group() -> Iterator[PlacementGroup]:
+    with connected(None):
+        group = placement_group([{"CPU": 1}] * 2)
+        ray.get(group.ready())
+        yield group
+        remove_placement_group(group)
+
+
+def config(**runner: float) -> Config:
+    plain = configs.read(ROOT / "configs/synthetic.py") | {"seed": 0}
+    return apply(plain, {f"runner.{key}": value for key, value in runner.items()}, "test")
+
+
+def ranks() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    words = {child: child.as_dict(["cmdline"], ad_value=[])["cmdline"] for child in children}
+    return [child for child in children if "ray::_Rank" in " ".join(words[child])]
+
+
+def test_a_killed_rank_fails_the_gang_at_once_and_leaves_no_process(
+    group: PlacementGroup, tmp_path: Path
+) -> None:
+    gang = Gang(TWO, group, TRAINER)
+    gang.open(config(seconds_per_iteration=1.0), tmp_path)
+    with ThreadPoolExecutor() as pool:
+        step = pool.submit(gang.step, (480,))
+        victim, *_ = ranks()
+        victim.kill()
+        killed = time.monotonic()
+        with pytest.raises(Crashed, match="a rank died"):
+            step.result(timeout=60)
+    gang.disband()
+    while ranks():
+        assert time.monotonic() - killed < 10
+        time.sleep(0.05)
+
+
+def test_a_diverged_training_leaves_the_gang_whole_for_the_next(
+    group: PlacementGroup, tmp_path: Path
+) -> None:
+    gang = Gang(TWO, group, TRAINER)
+    gang.open(config(diverges_above=0.0), tmp_path / "wild")
+    with pytest.raises(Diverged, match="loss nan at iteration 60"):
+        gang.step((60, 480))
+    before = {rank.pid for rank in ranks()}
+    gang.open(config(), tmp_path / "calm")
+    assert gang.step((60, 480)).iteration == 60
+    assert {rank.pid for rank in ranks()} == before
+    gang.disband()
