@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
+TIE = 1e-13
+"""Centers of the same points are equally similar but for rounding: the first of them gets the point."""
+
 
 def cluster(points: Tensor, side: int, alpha: Tensor, beta: Tensor) -> Tensor:
     """As tuner.models.clustering.cluster; holds tensors of [regions · heads, centers, points, channels]."""
@@ -16,7 +19,7 @@ def cluster(points: Tensor, side: int, alpha: Tensor, beta: Tensor) -> Tensor:
     )
     cosine = normalize(feature_center, dim=-1) @ normalize(feature, dim=-1).transpose(1, 2)
     similarity = torch.sigmoid(beta + alpha * cosine)
-    nearest = similarity.max(dim=1, keepdim=True).indices
+    nearest = (similarity >= similarity.amax(dim=1, keepdim=True) - TIE).max(dim=1, keepdim=True).indices
     similarity = similarity * torch.zeros_like(similarity).scatter(1, nearest, 1.0)
     weighted = value.unsqueeze(1) * similarity.unsqueeze(-1)
     total = similarity.sum(dim=2, keepdim=True) + 1

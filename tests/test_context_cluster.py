@@ -2,6 +2,8 @@
 
 import json
 import zlib
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -25,6 +27,15 @@ TINY: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other cost more than they save where tests share their cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def built(model: str) -> ContextCluster:
     if model.startswith("context_cluster"):
         return BACKBONES.build({"type": model})
@@ -39,9 +50,13 @@ def built(model: str) -> ContextCluster:
     )
 
 
+def sibling(model: str) -> str:
+    """The model that holds the shapes of a model: the one with 4 centers, where they are the same."""
+    return model if isinstance(GOLDEN[model]["state_dict"], dict) else f"{model[:-1]}2"
+
+
 def shapes(model: str) -> dict[str, list[int]]:
-    known = GOLDEN[model]["state_dict"]
-    return known if isinstance(known, dict) else shapes(f"{model[:-1]}2")
+    return GOLDEN[sibling(model)]["state_dict"]
 
 
 def seeded(name: str, shape: list[int]) -> Tensor:
@@ -49,8 +64,9 @@ def seeded(name: str, shape: list[int]) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def golden_weights(model: str) -> dict[str, Tensor]:
-    weights = {name: 0.05 * seeded(name, shape) for name, shape in shapes(model).items()}
+@lru_cache
+def golden_weights(sibling: str) -> dict[str, Tensor]:
+    weights = {name: 0.05 * seeded(name, shape) for name, shape in shapes(sibling).items()}
     ones = {name for name, weight in weights.items() if weight.dim() == 1 and not name.endswith("bias")}
     return {name: weight + 1 if name in ones else weight for name, weight in weights.items()}
 
@@ -79,7 +95,7 @@ def test_the_tensors_have_the_authors_names_and_shapes(model: str) -> None:
 def test_features_and_gradients_are_those_of_the_authors_code(model: str, number: int) -> None:
     case = GOLDEN[model]["cases"][number]
     network = built(model).double()
-    network.load_state_dict(golden_weights(model))
+    network.load_state_dict(golden_weights(sibling(model)))
     with torch.set_grad_enabled("grad_norm" in case):
         features = network(golden_input(case))
         loss = total_loss(features)
@@ -99,7 +115,7 @@ def test_features_and_gradients_are_those_of_the_authors_code(model: str, number
 def test_float32_agrees_to_1e_4(model: str) -> None:
     case = GOLDEN[model]["cases"][0]
     network = built(model)
-    network.load_state_dict(golden_weights(model))
+    network.load_state_dict(golden_weights(sibling(model)))
     with torch.no_grad():
         features = network(golden_input(case).float())
     assert total_loss(features).item() == pytest.approx(case["loss"], rel=1e-4)

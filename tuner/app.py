@@ -107,6 +107,7 @@ def submit(
         "MLFLOW_TRACKING_URI": cluster.tracking_uri or settings.tracking_uri,
     }
     environment = {name: place for name, place in places.items() if not urlsplit(place).password}
+    environment["RAY_JOB_STOP_WAIT_TIME_S"] = "30"  # a stopped driver has runs to end in MLflow
     with TemporaryDirectory() as folder:
         write_job(job, Path(folder), configs.text(config))
         sent = jobs.submit(cluster.jobs_address, job.name, Path(folder), ["run", "job.yaml"], environment)
@@ -125,12 +126,16 @@ def cluster_at(address: str | None, settings: Settings) -> ClusterAddress:
     """The cluster of that address, of RAY_ADDRESS, or the one that is up in the home; raises TunerError."""
     from tuner.cluster import local
 
-    if wanted := address or settings.ray_address:
+    named = settings.ray_address or ""
+    if wanted := address or (named if named.startswith("http") else None):
         return ClusterAddress(wanted)
     if here := local.running(settings.home):
         local.use(here)
         return ClusterAddress(here.jobs_address, here.tracking_uri)
-    raise TunerError("no cluster: start one here with `tuner up`, or name one by --address or RAY_ADDRESS")
+    raise TunerError(
+        "no cluster: start one here with `tuner up`, or name its dashboard, http://host:8265, "
+        "by --address or RAY_ADDRESS"
+    )
 
 
 def known_studies(settings: Settings) -> list[str]:

@@ -1,8 +1,10 @@
-custom_imports = dict(imports=['tuner.models.context_cluster', 'tuner.training.data'], allow_failed_imports=False)
-log_config = dict(interval=50, hooks=[dict(type='TextLoggerHook', by_epoch=False)])
-dist_params = dict(backend='nccl')
-log_level = 'INFO'
+custom_imports = dict(
+    imports=["tuner.models.context_cluster", "tuner.training.data"], allow_failed_imports=False
+)
+log_config = dict(interval=50, hooks=[dict(type="TextLoggerHook", by_epoch=False)])
+dist_params = dict(backend="nccl")
+log_level = "INFO"
 load_from = None
 resume_from = None
-workflow = [('train', 1)]
+workflow = [("train", 1)]
 cudnn_benchmark = True

@@ -1,9 +1,9 @@
 # The demo: CoC-nano on drawn scenes.
 _base_ = [
-    '../_base_/models/fpn_coc_nano.py',
-    '../_base_/datasets/toy.py',
-    '../_base_/schedules/schedule_80k.py',
-    '../_base_/default_runtime.py',
+    "../_base_/models/fpn_coc_nano.py",
+    "../_base_/datasets/toy.py",
+    "../_base_/schedules/schedule_80k.py",
+    "../_base_/default_runtime.py",
 ]
 model = dict(decode_head=dict(num_classes=8))
 runner = dict(max_iters=90)

@@ -1,12 +1,12 @@
 # Semantic FPN on Context Cluster. To start from ImageNet weights, give the backbone
 # init_cfg=dict(type='Pretrained', checkpoint='model_best.pth.tar'): the authors' file for the same arch.
-norm_cfg = dict(type='SyncBN', requires_grad=True)
+norm_cfg = dict(type="SyncBN", requires_grad=True)
 model = dict(
-    type='EncoderDecoder',
-    backbone=dict(type='ContextCluster', arch='small', centers=[4, 4, 4, 4]),
-    neck=dict(type='FPN', in_channels=[64, 128, 320, 512], out_channels=256, num_outs=4),
+    type="EncoderDecoder",
+    backbone=dict(type="ContextCluster", arch="small", centers=[4, 4, 4, 4]),
+    neck=dict(type="FPN", in_channels=[64, 128, 320, 512], out_channels=256, num_outs=4),
     decode_head=dict(
-        type='FPNHead',
+        type="FPNHead",
         in_channels=[256, 256, 256, 256],
         in_index=[0, 1, 2, 3],
         feature_strides=[4, 8, 16, 32],
@@ -15,6 +15,8 @@ model = dict(
         num_classes=150,
         norm_cfg=norm_cfg,
         align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
+        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
+    ),
     train_cfg=dict(),
-    test_cfg=dict(mode='whole'))
+    test_cfg=dict(mode="whole"),
+)
