@@ -1,4 +1,4 @@
-"""The Context Cluster for mmseg. Without compiled operators, mmseg can be imported after this package only."""
+"""The Context Cluster for mmseg. Without compiled operators, import this package before mmseg."""
 
 import logging
 import warnings

@@ -35,7 +35,6 @@ train_pipeline = [
     dict(type="Resize", img_scale=(240, 180), ratio_range=(0.5, 1.25)),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),
-    dict(type="PhotoMetricDistortion"),
     dict(type="Normalize", **img_norm_cfg),
     dict(type="Pad", size=crop_size, pad_val=0, seg_pad_val=255),
     dict(type="DefaultFormatBundle"),
