@@ -1,5 +1,6 @@
 """The study in Optuna's storage: the only truth about a search."""
 
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,20 +117,27 @@ def load_study(storage: str, name: str) -> OptunaStore:
 
 
 def studies(storage: str) -> list[str]:
-    """The names of the studies; asking creates no database."""
+    """The names of the studies that are there whole; asking creates no database."""
     if (file := _sqlite_file(storage)) and not file.exists():
         return []
-    return sorted(optuna.get_all_study_names(_connect(storage)))
+    found = optuna.get_all_study_summaries(_connect(storage), include_best_trial=False)
+    return sorted(summary.study_name for summary in found if IDENTITY in summary.user_attrs)
 
 
 def _connect(storage: str) -> optuna.storages.BaseStorage:
     if file := _sqlite_file(storage):
         file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return optuna.storages.RDBStorage(storage)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise TunerError(f"the studies' database does not answer: {reason}; --storage names it") from error
+    for attempts_left in (2, 1, 0):
+        try:
+            return optuna.storages.RDBStorage(storage)
+        except Exception as error:
+            if not attempts_left:
+                reason = str(error).splitlines()[0]
+                raise TunerError(
+                    f"the studies' database does not answer: {reason}; --storage names it"
+                ) from error
+            time.sleep(0.5)  # another process may be making the tables just now
+    raise AssertionError
 
 
 def _sqlite_file(storage: str) -> Path | None:
