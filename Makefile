@@ -33,8 +33,10 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up .venv: some 6 GB and two minutes, most of it PyTorch"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) 'pip>=25.3'
-	@echo 'setuptools<81' > .venv/build-constraints.txt  # mmcv-full's setup.py needs pkg_resources
-	@MMCV_WITH_OPS=0 $(PIP) -c constraints.txt --build-constraint .venv/build-constraints.txt -e '.[dev]'
+	@# mmcv-full's setup.py needs pkg_resources; told 0, it calls itself mmcv, told 1 without torch in reach it
+	@# compiles nothing all the same
+	@echo 'setuptools<81' > .venv/build-constraints.txt
+	@MMCV_WITH_OPS=1 $(PIP) -c constraints.txt --build-constraint .venv/build-constraints.txt -e '.[dev]'
 	@touch $@
 
 clean:
