@@ -61,6 +61,16 @@ def test_all_problems_of_a_job_and_its_space_are_told_at_once(job_file: JobFile,
             {"type": "int", "low": 4, "high": 49, "sets": "model.backbone.centers"},
             "centers need type: choice",
         ),
+        (FLOAT | {"low": -1.7e308, "high": 1.7e308, "log": False}, "low and high are too far apart"),
+        (FLOAT | {"step": 1e-3}, "step and log: true exclude each other"),
+        (
+            FLOAT | {"log": False, "low": 0, "step": 3e-3},
+            "high must be low plus whole steps of 0.003, got 0.01",
+        ),
+        (FLOAT | {"prior": {"value": 1}}, "prior.value must lie within 1e-05 … 0.01, got 1"),
+        (FLOAT | {"prior": {"value": 1e-3, "confidence": "total"}}, "prior.confidence"),
+        (FLOAT | {"only_when": {"x.y": 1}}, "only_when: x.y is neither a parameter nor a path that one sets"),
+        (FLOAT | {"only_when": {"p": 1e-3}}, "only_when: p must stand above p"),
     ],
 )
 def test_a_wrong_parameter_is_explained(tmp_path: Path, parameter: dict[str, Any], message: str) -> None:
@@ -68,6 +78,31 @@ def test_a_wrong_parameter_is_explained(tmp_path: Path, parameter: dict[str, Any
         read_space(space_file(tmp_path, p=parameter))
     assert message in str(caught.value)
     assert "parameters.p" in str(caught.value)
+
+
+def test_a_parameters_name_can_be_written_in_a_constraint(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"parameters\.a-b: String should match pattern"):
+        read_space(space_file(tmp_path, **{"a-b": FLOAT}))
+
+
+def test_a_condition_names_a_value_that_the_other_parameter_can_have(tmp_path: Path) -> None:
+    kind = {"type": "choice", "choices": ["AdamW", "SGD"], "sets": "optimizer.type"}
+    with pytest.raises(BadInput, match=r"parameters\.lr\.only_when: kind is never 'Adam': it has AdamW, SGD"):
+        read_space(space_file(tmp_path, kind=kind, lr=FLOAT | {"only_when": {"optimizer.type": "Adam"}}))
+
+
+def test_all_wrong_constraints_are_told_with_their_places(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    name = {"type": "choice", "choices": ["a", "b"], "sets": "x"}
+    constraints = ["lr < lrr", "lr ** 2 < 1", "lr < name", "lr < 1"]
+    file.write_text(yaml.safe_dump({"parameters": {"lr": FLOAT, "name": name}, "constraints": constraints}))
+    with pytest.raises(BadInput) as caught:
+        read_space(file)
+    text = str(caught.value)
+    assert "space.yaml: 3 problems" in text
+    assert "constraints.0: 'lr < lrr': at character 6: there is no parameter lrr; there are lr, name" in text
+    assert "constraints.1: 'lr ** 2 < 1': at character 1: got lr ** 2; there are only" in text
+    assert "constraints.2: 'lr < name': at character 6: name has choices that are no numbers" in text
 
 
 def test_two_parameters_may_not_set_the_same_path(tmp_path: Path) -> None:

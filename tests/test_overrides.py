@@ -58,6 +58,25 @@ def test_a_default_outside_the_space_is_refused(job_file: JobFile) -> None:
     assert "parameters.centers.sets: the config has different values there: [4, 4, 9, 4]" in str(caught.value)
 
 
+def test_a_default_that_breaks_a_constraint_is_refused(job_file: JobFile) -> None:
+    job = read_job(job_file())
+    strict = job.space.model_copy(update={"constraints": ("lr * 10 < weight_decay",)})
+    with pytest.raises(BadInput, match=r"are trial 0, but break 'lr \* 10 < weight_decay'"):
+        default_params(job.model_copy(update={"space": strict}), config())
+
+
+def test_a_parameter_whose_condition_does_not_hold_sets_nothing(job_file: JobFile) -> None:
+    job = read_job(job_file())
+    parameters = dict(job.space.parameters)
+    decay = parameters.pop("weight_decay").model_copy(update={"only_when": {"model.backbone.centers.0": 25}})
+    space = job.space.model_copy(update={"parameters": parameters | {"weight_decay": decay}})
+    job = job.model_copy(update={"space": space})
+    assert default_params(job, config()) == {"lr": 1e-4, "centers": 4}
+    result = trial_config(job, config(), Trial(1, {"lr": 0.01, "centers": 4}, seed=0))
+    assert value_at(result, "optimizer.weight_decay") == 1e-4
+    assert space.counts("weight_decay", {"lr": 0.01, "centers": 25})
+
+
 def test_a_trials_config_says_all_that_the_trial_does(job_file: JobFile) -> None:
     job = read_job(job_file(resources={"gpus_per_trial": 0, "ranks": 2, "global_batch": 8}))
     trial = Trial(3, {"lr": 0.01, "weight_decay": 0.0, "centers": 25}, seed=7)

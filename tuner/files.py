@@ -13,7 +13,7 @@ from tuner.job import JobSpec
 from tuner.paths import replacing
 from tuner.space import Space
 
-UNIONS = ("float", "int", "choice", "bool", "str")
+UNIONS = ("float", "int", "choice", "bool", "str", "[key]")
 
 
 def read_job(path: Path, data_root: Path | None = None, pictures_are_here: bool = True) -> JobSpec:
@@ -26,7 +26,8 @@ def read_job(path: Path, data_root: Path | None = None, pictures_are_here: bool 
     try:
         job = JobSpec.model_validate(content)
     except ValidationError as error:
-        problems += [Problem(str(path), _message(e)) for e in error.errors() if not _belongs_to_space(e)]
+        of_the_job = [e for e in error.errors() if not _belongs_to_space(e)]
+        problems += [Problem(str(path), message) for e in of_the_job for message in _messages(e)]
         raise BadInput(problems) from error
     if problems:
         raise BadInput(problems)
@@ -38,7 +39,8 @@ def read_space(path: Path) -> Space:
     try:
         return Space.model_validate(_read_mapping(path))
     except ValidationError as error:
-        raise BadInput.of(str(path), *map(_message, error.errors())) from error
+        messages = [message for e in error.errors() for message in _messages(e)]
+        raise BadInput.of(str(path), *messages) from error
 
 
 def write_job(job: JobSpec, folder: Path, config: str, config_name: str = "config.py") -> Path:
@@ -105,7 +107,8 @@ def _belongs_to_space(error: ErrorDetails) -> bool:
     return error["loc"][:1] == ("space",) and error["type"] != "missing"
 
 
-def _message(error: ErrorDetails) -> str:
+def _messages(error: ErrorDetails) -> list[str]:
+    """Usually one; a check of a whole thing gives a line a problem."""
     where = ".".join(str(part) for part in error["loc"] if part not in UNIONS)
     match error["type"]:
         case "extra_forbidden":
@@ -115,4 +118,4 @@ def _message(error: ErrorDetails) -> str:
         case _:
             what = error["msg"].removeprefix("Value error, ")
             what += "" if error["type"] == "value_error" else f", got {error['input']!r}"
-    return f"{where}: {what}" if where else what
+    return [f"{where}: {line}" if where else line for line in what.splitlines()]

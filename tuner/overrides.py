@@ -67,12 +67,15 @@ def default_params(job: JobSpec, config: Config) -> dict[str, Value]:
 
     Raises BadInput where the config lacks a path, disagrees with itself or lies outside the space.
     """
-    params, problems = {}, []
+    params: dict[str, Value] = {}
+    problems = []
     for name, parameter in job.space.parameters.items():
         try:
             values = [value_at(config, path) for path in parameter.sets]
         except UnknownPath as error:
             problems.append(f"parameters.{name}.sets: {unknown_path(config, error.args[0])}")
+            continue
+        if not job.space.counts(name, params):
             continue
         if any(value != values[0] for value in values):
             problems.append(f"parameters.{name}.sets: the config has different values there: {values}")
@@ -82,6 +85,11 @@ def default_params(job: JobSpec, config: Config) -> dict[str, Value]:
                 f"but lies outside {parameter}: widen it"
             )
         params[name] = values[0]
+    if not problems:
+        problems = [
+            f"constraints: the config's own values {params} are trial 0, but break {text!r}"
+            for text in job.space.broken(params)
+        ]
     if problems:
         raise BadInput.of(f"space of job {job.name}", *problems)
     return params

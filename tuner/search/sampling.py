@@ -33,6 +33,6 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
         case ChoiceParameter():
             return CategoricalDistribution(parameter.choices)
         case FloatParameter():
-            return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+            return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
         case _:
             return IntDistribution(parameter.low, parameter.high, log=parameter.log)

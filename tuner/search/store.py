@@ -12,37 +12,44 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.errors import BadInput, TunerError
 from tuner.export import made_with
 from tuner.job import JobSpec
-from tuner.search.sampling import distributions, sampler
+from tuner.search.drawing import Allowed, decided, draw, sketch
+from tuner.space import Params
 from tuner.trial import Measurement, Outcome, Record, Trial, Value
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
-JOB, FINGERPRINT, IDENTITY, ORIGIN = "job", "fingerprint", "id", "origin"
+JOB, FINGERPRINT, IDENTITY, ORIGIN, DEFAULT = "job", "fingerprint", "id", "origin", "default"
 MEASUREMENT, OUTCOME, NOTE = "measurement.", "outcome", "note"
+
+
+def _anything(_: Params) -> bool:
+    return True
 
 
 class OptunaStore:
     """A study.Store. The job is kept with the study, so that it can be shown by its name alone."""
 
-    def __init__(self, study: optuna.Study) -> None:
+    def __init__(self, study: optuna.Study, fits: Allowed = _anything) -> None:
         self._study = study
         self.job = JobSpec.model_validate(study.user_attrs[JOB])
         self.id: str = study.user_attrs[IDENTITY]
         self.origin: dict[str, Any] = study.user_attrs[ORIGIN]
-        self._distributions = distributions(self.job.space)
+        self.default: dict[str, Value] = study.user_attrs[DEFAULT]
+        self._fits = fits
 
     def records(self) -> list[Record]:
-        trials = self._study.get_trials(deepcopy=False)
-        return [self._record(trial) for trial in trials if trial.state is not TrialState.WAITING]
+        return [self._record(trial) for trial in self._study.get_trials(deepcopy=False)]
 
     def draw(self) -> Trial:
-        number = sum(
-            trial.state is not TrialState.WAITING for trial in self._study.get_trials(deepcopy=False)
-        )
-        self._study.sampler = sampler(self.job.search, self.job.seed, number)
-        asked = self._study.ask(self._distributions)
-        return Trial(asked.number, dict(asked.params), self.job.seed)
+        """The default first. A trial is written when it is decided, whole and at once."""
+        number = len(self._study.get_trials(deepcopy=False))
+        if number == 0:
+            drawn = decided(sketch(number), self.default, self.job.space)
+        else:
+            drawn = draw(self._study, self.job, number, self._allows)
+        self._study.add_trial(drawn)
+        return self._record(self._study.get_trials(deepcopy=False)[number]).trial
 
     def measured(self, number: int, measurement: Measurement) -> None:
         trial = self._running(number)
@@ -59,14 +66,18 @@ class OptunaStore:
         final = values[max(values)] if outcome is Outcome.COMPLETED else None
         self._study.tell(number, final, state=STATES.get(outcome, TrialState.FAIL))
 
+    def _allows(self, params: Params) -> bool:
+        return self.job.space.allows(params) and self._fits(params)
+
     def _running(self, number: int) -> optuna.Trial:
         frozen = self._study.get_trials(deepcopy=False)[number]
         return optuna.Trial(self._study, frozen._trial_id)
 
     def _record(self, trial: FrozenTrial) -> Record:
         attrs = trial.user_attrs
+        params = {name: trial.params[name] for name in self.job.space.parameters if name in trial.params}
         return Record(
-            trial=Trial(trial.number, dict(trial.params), self.job.seed),
+            trial=Trial(trial.number, params, self.job.seed),
             outcome=Outcome(attrs[OUTCOME]) if trial.state.is_finished() else None,
             measurements=_measurements(attrs),
             started=trial.datetime_start,
@@ -76,10 +87,15 @@ class OptunaStore:
 
 
 def open_study(
-    storage: str, job: JobSpec, fingerprint: Mapping[str, Any], default: Mapping[str, Value]
+    storage: str,
+    job: JobSpec,
+    fingerprint: Mapping[str, Any],
+    default: Mapping[str, Value],
+    fits: Allowed = _anything,
 ) -> OptunaStore:
     """The job's study, new or taken up; its trial 0 has the default parameters.
 
+    No trial is drawn that breaks the space's constraints or does not fit.
     Raises BadInput when the study belongs to another job: other space, config, objective or pictures.
     """
     check_study(storage, job, fingerprint)
@@ -91,12 +107,11 @@ def open_study(
     )
     study.set_user_attr(JOB, job.model_dump(mode="json"))
     study.set_user_attr(FINGERPRINT, dict(fingerprint))
+    study.set_user_attr(DEFAULT, dict(default))
     study.set_user_attr(ORIGIN, {**made_with(), "data": fingerprint["data"]})
     if IDENTITY not in study.user_attrs:
         study.set_user_attr(IDENTITY, uuid.uuid4().hex)
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(dict(default))
-    return OptunaStore(study)
+    return OptunaStore(study, fits)
 
 
 def check_study(storage: str, job: JobSpec, fingerprint: Mapping[str, Any]) -> None:

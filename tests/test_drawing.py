@@ -1,0 +1,72 @@
+"""Draws that keep to a space's constraints and conditions."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import JobFile
+from tuner.errors import TunerError
+from tuner.files import read_job
+from tuner.search.store import OptunaStore, open_study
+from tuner.space import Params
+from tuner.trial import Measurement, Outcome
+
+SPACE = {
+    "parameters": {
+        "kind": {"type": "choice", "choices": ["wide", "deep"], "sets": "a"},
+        "width": {"type": "int", "low": 1, "high": 64, "sets": "b", "only_when": {"a": "wide"}},
+        "rate": {"type": "float", "low": 0, "high": 1, "step": 0.1, "sets": "c"},
+        "fixed": {"type": "float", "low": 2, "high": 2, "sets": "d"},
+    },
+    "constraints": ["rate * fixed > 1", "width > 8"],
+}
+DEFAULT = {"kind": "deep", "rate": 0.7, "fixed": 2}
+
+
+@pytest.fixture
+def store(job_file: JobFile, tmp_path: Path) -> OptunaStore:
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump(SPACE))
+    return opened(job_file, file)
+
+
+def opened(job_file: JobFile, space: Path, fits: object = None) -> OptunaStore:
+    job = read_job(job_file(space=str(space)))
+    return open_study(
+        f"sqlite:///{space.parent}/s.db", job, {"data": "abc"}, DEFAULT, fits or (lambda _: True)
+    )
+
+
+def drawn(store: OptunaStore, trials: int) -> list[Params]:
+    found = []
+    for _ in range(trials):
+        trial = store.draw()
+        store.measured(trial.number, Measurement(480, {"mIoU": float(trial.params["rate"])}, 1.0))
+        store.ended(trial.number, Outcome.COMPLETED, "")
+        found.append(trial.params)
+    return found
+
+
+def test_every_draw_satisfies_constraints_and_conditions_and_leaves_no_other_row(store: OptunaStore) -> None:
+    found = drawn(store, 30)
+    assert found[0] == DEFAULT
+    assert all(store.job.space.allows(params) and params["fixed"] == 2 for params in found)
+    assert {params["kind"]: "width" in params for params in found} == {"wide": True, "deep": False}
+    assert [dict(record.trial.params) for record in store.records()] == found
+
+
+def test_a_draw_keeps_to_what_fits(job_file: JobFile, store: OptunaStore, tmp_path: Path) -> None:
+    narrow = opened(job_file, tmp_path / "space.yaml", lambda params: params["kind"] == "deep")
+    assert {params["kind"] for params in drawn(narrow, 10)} == {"deep"}
+
+
+def test_a_space_that_its_constraints_empty_ends_the_study_with_a_reason(
+    job_file: JobFile, store: OptunaStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.search.drawing.ATTEMPTS", 20)
+    nothing = opened(job_file, tmp_path / "space.yaml", lambda _: False)
+    drawn(nothing, 1)
+    with pytest.raises(TunerError, match="of 20 draws for trial 1 none was allowed"):
+        nothing.draw()
+    assert len(nothing.records()) == 1

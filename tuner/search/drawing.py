@@ -1,0 +1,114 @@
+"""A trial is drawn on a sketch: what is not allowed is drawn again, and only the trial itself is written."""
+
+from collections.abc import Callable, Container
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.errors import TunerError
+from tuner.job import JobSpec
+from tuner.search.sampling import distributions, sampler
+from tuner.space import Params, Space
+from tuner.trial import Value
+
+ATTEMPTS = 1000
+SEEDS = 2**31
+"""Every job's seed is smaller."""
+NOT_WRITTEN = -1
+
+Allowed: TypeAlias = Callable[[Params], bool]
+
+
+def draw(study: optuna.Study, job: JobSpec, number: int, allowed: Allowed) -> FrozenTrial:
+    """The first draw that is allowed, of a row of seeds that follows from the job's seed and the number.
+
+    The sampler sees what was turned down as trials that run just now, so that it looks elsewhere: else it
+    would take the part of the space where nothing is allowed for one that nobody has tried yet.
+    Raises TunerError when no draw is allowed.
+    """
+    turned_down: list[FrozenTrial] = []
+    for attempt in range(ATTEMPTS):
+        trial = sketch(number)
+        ours = optuna.load_study(
+            study_name=study.study_name,
+            storage=_Desk(study._storage, trial, turned_down),  # type: ignore[arg-type]
+            sampler=sampler(job.search, job.seed + attempt * SEEDS, number),
+        )
+        params = _params(ours, trial, job.space)
+        if allowed(params):
+            return decided(trial, params, job.space)
+        turned_down.append(decided(sketch(number + 1 + attempt), params, job.space))
+    raise TunerError(
+        f"study {job.name}: of {ATTEMPTS} draws for trial {number} none was allowed: "
+        "the space's constraints leave next to nothing of it; loosen them or narrow its ranges"
+    )
+
+
+def sketch(number: int) -> FrozenTrial:
+    """A trial that is in no storage."""
+    return FrozenTrial(
+        number=number,
+        trial_id=NOT_WRITTEN,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=datetime.now(),
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def decided(trial: FrozenTrial, params: Params, space: Space) -> FrozenTrial:
+    known = distributions(space)
+    trial.params = dict(params)
+    trial.distributions = {name: known[name] for name in params}
+    return trial
+
+
+def _params(study: optuna.Study, trial: FrozenTrial, space: Space) -> dict[str, Value]:
+    """As Optuna's own `ask` has them; a parameter whose condition does not hold is left out."""
+    study.sampler.before_trial(study, trial)
+    together = study.sampler.infer_relative_search_space(study, trial)
+    relative = study.sampler.sample_relative(study, trial, together)
+    params: dict[str, Value] = {}
+    for name, distribution in distributions(space).items():
+        parameter = space.parameters[name]
+        if not space.counts(name, params):
+            continue
+        if parameter.only is not None:
+            params[name] = parameter.only
+        elif name in relative and parameter.contains(relative[name]):
+            params[name] = relative[name]
+        else:
+            params[name] = study.sampler.sample_independent(study, trial, name, distribution)
+    return params
+
+
+class _Desk:
+    """A storage as a sampler uses it: what it notes about the sketch stays with the sketch."""
+
+    def __init__(
+        self, storage: optuna.storages.BaseStorage, trial: FrozenTrial, turned_down: list[FrozenTrial]
+    ) -> None:
+        self._storage = storage
+        self._trial = trial
+        self._turned_down = turned_down
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        written = self._storage.get_all_trials(study_id, deepcopy, states)
+        shows_running = states is None or TrialState.RUNNING in states
+        return [*written, *self._turned_down] if shows_running else written
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        assert trial_id == NOT_WRITTEN
+        self._trial.system_attrs[key] = value
