@@ -1,6 +1,7 @@
 """The story of a study, told by a loop in place of a cluster, in a store of its own or Optuna's."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from tuner.files import read_job
 from tuner.job import JobSpec
 from tuner.search.scheduling import asha, rule
 from tuner.search.store import load_study, open_study
-from tuner.study import Study, best
-from tuner.trial import Measurement, Outcome, Record
+from tuner.study import Study, best, time_spent
+from tuner.trial import Measurement, Outcome, Record, Trial
 
 DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
 
@@ -122,6 +123,28 @@ def test_a_failed_trial_keeps_its_reason(storage: str, job: JobSpec) -> None:
     assert (record.outcome, record.note) == (Outcome.DIVERGED, "loss nan at iteration 7")
 
 
+def test_a_trial_whose_rank_dies_is_drawn_again_until_its_retries_are_spent(
+    storage: str, job: JobSpec
+) -> None:
+    study = opened(storage, job)
+    first = study.draw()
+    for _ in range(job.budget.retries):
+        study.retry(0, "a rank died", died=True)
+        assert load_study(storage, job.name).records()[0].outcome is None
+        assert study.draw() == first
+    study.retry(0, "a rank died", died=True)
+    (record,) = load_study(storage, job.name).records()
+    assert (record.outcome, record.note) == (Outcome.CRASHED, "a rank died")
+
+
+def test_an_error_raised_twice_in_a_row_is_not_tried_a_third_time(storage: str, job: JobSpec) -> None:
+    study = opened(storage, job)
+    study.draw()
+    for note, outcome in (("no room", None), ("no file", None), ("no file", Outcome.CRASHED)):
+        study.retry(0, note, died=False)
+        assert study.records[0].outcome is outcome
+
+
 def test_the_best_is_a_completed_trial(storage: str, job: JobSpec) -> None:
     study = opened(storage, job)
     list(steps(study))
@@ -159,6 +182,23 @@ def test_a_study_that_is_not_there_is_told_with_those_that_are(storage: str, job
 def test_no_trial_is_drawn_after_the_hours(storage: str, job: JobSpec) -> None:
     late = job.model_copy(update={"budget": job.budget.model_copy(update={"hours": 1e-12})})
     assert opened(storage, late).draw() is None
+
+
+def test_the_hours_before_a_restart_count(storage: str, job: JobSpec) -> None:
+    list(steps(opened(storage, job)))
+    more = {"trials": 13, "hours": 24 / 3600}
+    late = job.model_copy(update={"budget": job.budget.model_copy(update=more)})
+    assert opened(storage, late).draw() is None
+
+
+def test_the_time_spent_is_that_of_any_trial_without_pauses() -> None:
+    def trained(at: float, seconds: float) -> Record:
+        started = datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=at)
+        return Record(Trial(0, {}, 0), None, (Measurement(60, {}, seconds),), started)
+
+    assert time_spent([]) == 0
+    overlapping = [trained(0, 10), trained(5, 10), trained(6, 2)]
+    assert time_spent([*overlapping, trained(1000, 5)]) == 20
 
 
 def test_asha_keeps_the_share_of_this_rung_in_the_next() -> None:

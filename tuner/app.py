@@ -13,6 +13,7 @@ from tuner.files import read_job, write_job
 from tuner.job import JobSpec
 from tuner.overrides import apply, default_params, reproducible, with_data_root
 from tuner.paths import Home
+from tuner.retention import Retention
 from tuner.settings import Settings
 from tuner.study import Study
 from tuner.trial import Config, Measurement, Record, Value
@@ -27,6 +28,7 @@ def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec
     """
     from tuner.cluster import ray_tune
     from tuner.cluster.gang import Trainer
+    from tuner.cluster.placement import check_fits
     from tuner.search.scheduling import rule
     from tuner.search.store import open_study
     from tuner.tracking.mlflow import MlflowTracker
@@ -36,7 +38,7 @@ def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec
     job = read_job(file, data_root)
     config, fingerprint, default = check(job, settings.storage)
     with ray_tune.connected(settings.ray_address):
-        ray_tune.check_fits(job.resources)
+        check_fits(job.resources)
         store = open_study(settings.storage, job, fingerprint, default)
         tracker = MlflowTracker(
             settings.tracking_uri,
@@ -46,7 +48,8 @@ def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec
             _config_text(settings.home, job.name),
         )
         with TrialTable(job, store.records()) as table:
-            study = Study(job, store, rule(job), [tracker, table])
+            retention = Retention(job, settings.home, store.records())
+            study = Study(job, store, rule(job), [tracker, table, retention])
             tracker.begin(study.records)
             trainer = Trainer(process_group.join, open_training)
             try:

@@ -5,7 +5,8 @@ TunerError                 a message for a person; never a traceback (exit code 
 └── TrialFailed            one trial could not go on; the study does
     ├── OutOfMemory
     ├── Diverged           the loss is no longer a finite number
-    └── Crashed            a rank raised or died
+    └── Crashed            a rank raised
+        └── Died           a rank's process or node is gone
 """
 
 from collections.abc import Iterable
@@ -50,6 +51,10 @@ class Diverged(TrialFailed):
 
 
 class Crashed(TrialFailed):
+    pass
+
+
+class Died(Crashed):
     pass
 
 

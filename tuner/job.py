@@ -20,7 +20,9 @@ class Budget(Strict):
     trials: int = Field(gt=0)
     """How many trials the study has, the default included."""
     hours: float = Field(default=24.0 * 7, gt=0)
-    """No trial is drawn later than this many hours after the start; those that run end as usual."""
+    """No trial is drawn after this many hours of search, restarts included; those that run end as usual."""
+    retries: int = Field(default=2, ge=0)
+    """How often a trial whose rank raised or died goes on from its checkpoint before it counts as crashed."""
 
 
 class Fidelity(Strict):
@@ -55,6 +57,12 @@ class Resources(Strict):
     """Pictures that one step of the optimizer sees, over all ranks."""
     concurrent: int = Field(default=0, ge=0)
     """Trials at a time; 0 means as many as fit."""
+    strategy: Literal["pack", "spread"] = "pack"
+    """A trial's ranks lie on as few nodes as possible, or on as many."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What Ray's labels of a node must be for a rank to lie there."""
+    fresh_processes: bool = False
+    """Every trial starts processes of its own, instead of taking over those of the trial before."""
 
     @model_validator(mode="after")
     def _shared_evenly(self) -> "Resources":

@@ -1,10 +1,11 @@
 """The story of a study: draw a trial, write down what is measured of it, tell how it ended.
 
 Whoever runs the trials (Ray Tune on a cluster, a loop in a test) calls `draw`, then `measure` at every
-rung until it answers with an outcome, or `fail`. Everything is written to the store before it counts, so
-that starting a study again takes it up where it was.
+rung until it answers with an outcome, or `fail`, or `retry`. Everything is written to the store before it
+counts, so that starting a study again takes it up where it was.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -16,6 +17,8 @@ from tuner.trial import Measurement, Outcome, Record, Trial
 
 Rule: TypeAlias = Callable[[float, list[float], int], bool]
 """Whether a trial with this objective goes on, given what all trials had at the same rung."""
+
+logger = logging.getLogger(__name__)
 
 
 class Store(Protocol):
@@ -41,7 +44,8 @@ class Study:
         self._watchers = tuple(watchers)
         self._records = {record.trial.number: record for record in store.records()}
         self._interrupted = [record.trial for record in self.records if record.outcome is None]
-        self._deadline = time.monotonic() + job.budget.hours * 3600
+        self._crashes: dict[int, list[str]] = {}
+        self._deadline = time.monotonic() + job.budget.hours * 3600 - time_spent(self.records)
 
     @property
     def records(self) -> list[Record]:
@@ -57,7 +61,10 @@ class Study:
         return self.left <= 0 and all(record.outcome for record in self.records)
 
     def draw(self) -> Trial | None:
-        """The next trial, an interrupted one first; None when the budget is spent."""
+        """The next trial, an interrupted one first; None when the budget is spent.
+
+        While trials run, ask again: one of them may have to be drawn once more.
+        """
         if self.left <= 0 or time.monotonic() > self._deadline:
             return None
         if self._interrupted:
@@ -85,6 +92,23 @@ class Study:
         if self._records[number].outcome is None:
             self._end(number, outcome, note)
 
+    def retry(self, number: int, note: str, *, died: bool) -> None:
+        """Has a crashed trial drawn again, to go on from its checkpoint, until its retries are spent.
+
+        An error that a rank raised (`died` is false) twice in a row will not go away: no third time.
+        """
+        if self._records[number].outcome:
+            return
+        crashes = self._crashes.setdefault(number, [])
+        is_stuck = not died and crashes[-1:] == [note]
+        crashes.append(note)
+        if is_stuck or len(crashes) > self.job.budget.retries:
+            self.fail(number, Outcome.CRASHED, note)
+            return
+        told = f"retry {len(crashes)} of {self.job.budget.retries}"
+        logger.warning("trial %d: %s; it goes on from its checkpoint, %s", number, note, told)
+        self._interrupted.append(self._records[number].trial)
+
     def _judge(self, number: int, measurement: Measurement) -> Outcome | None:
         if measurement.iteration >= self.job.fidelity.iterations:
             return Outcome.COMPLETED
@@ -110,7 +134,22 @@ class Study:
 
 def best(job: JobSpec, records: Iterable[Record]) -> Record | None:
     """The completed trial with the best objective; the earlier one of equals."""
+    return next(iter(ranked(job, records)), None)
+
+
+def ranked(job: JobSpec, records: Iterable[Record]) -> list[Record]:
+    """The completed trials, the one with the best objective first; the earlier one of equals."""
     metric = job.objective.metric
-    sign = 1 if job.objective.direction == "maximize" else -1
+    sign = -1 if job.objective.direction == "maximize" else 1
     completed = [record for record in records if record.outcome is Outcome.COMPLETED]
-    return max(completed, key=lambda record: sign * (record.value(metric) or 0.0), default=None)
+    return sorted(completed, key=lambda record: sign * (record.value(metric) or 0.0))
+
+
+def time_spent(records: Iterable[Record]) -> float:
+    """Seconds in which at least one of the trials was training, by their own clocks: pauses do not count."""
+    spent, until = 0.0, 0.0
+    begun = [(r.started.timestamp(), r.last.seconds) for r in records if r.started and r.last]
+    for start, seconds in sorted(begun):
+        spent += max(0.0, start + seconds - max(start, until))
+        until = max(until, start + seconds)
+    return spent

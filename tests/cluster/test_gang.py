@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import psutil
@@ -10,10 +10,11 @@ import pytest
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
+from tests.cluster.collective import open_collective
 from tests.conftest import ROOT
 from tuner.cluster.gang import Gang, Trainer
 from tuner.cluster.ray_tune import connected
-from tuner.errors import Crashed, Diverged
+from tuner.errors import Crashed, Died, Diverged
 from tuner.job import Resources
 from tuner.overrides import apply
 from tuner.training import config as configs
@@ -49,22 +50,33 @@ def ranks() -> list[psutil.Process]:
     return [child for child in children if "ray::_Rank" in " ".join(words[child])]
 
 
-def test_a_killed_rank_fails_the_gang_at_once_and_leaves_no_process(
+def test_a_rank_killed_in_a_collective_ends_the_gang_at_once_and_frees_its_place(
     group: PlacementGroup, tmp_path: Path
 ) -> None:
-    gang = Gang(TWO, group, TRAINER)
-    gang.open(config(seconds_per_iteration=1.0), tmp_path)
+    gang = Gang(TWO, group, Trainer(process_group.join, open_collective))
+    gang.open({}, tmp_path)
     with ThreadPoolExecutor() as pool:
         step = pool.submit(gang.step, (480,))
+        assert not wait([step], timeout=1).done
         victim, *_ = ranks()
         victim.kill()
         killed = time.monotonic()
-        with pytest.raises(Crashed, match="a rank died"):
+        with pytest.raises(Died, match="a rank died"):
             step.result(timeout=60)
     gang.disband()
     while ranks():
         assert time.monotonic() - killed < 10
         time.sleep(0.05)
+    Gang(TWO, group, TRAINER).disband()
+
+
+def test_a_rank_that_raises_did_not_die(group: PlacementGroup, tmp_path: Path) -> None:
+    gang = Gang(TWO, group, TRAINER)
+    (tmp_path / "progress.json").write_text("nonsense")
+    with pytest.raises(Crashed, match="a rank raised: json") as caught:
+        gang.open(config(), tmp_path)
+    assert not isinstance(caught.value, Died)
+    gang.disband()
 
 
 def test_a_diverged_training_leaves_the_gang_whole_for_the_next(

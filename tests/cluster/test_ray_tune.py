@@ -14,8 +14,11 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.conftest import ROOT, JobFile, Tuner, clean_environment
+from tests.undisturbed import undisturbed
+from tuner.files import read_job
 from tuner.paths import Home
 from tuner.search.store import load_study, studies
+from tuner.trial import Record
 
 pytestmark = pytest.mark.cluster
 
@@ -37,8 +40,8 @@ def trials(tuner: Tuner, study: str = "syn") -> list[dict[str, Any]]:
     return list(summary["trials"])
 
 
-def story(trial: dict[str, Any]) -> object:
-    return trial["trial"], trial["outcome"], trial["measurements"]
+def story(record: Record) -> object:
+    return record.trial, record.outcome, record.measurements
 
 
 def test_a_study_ends_with_every_trial_once_and_its_picture_in_mlflow(
@@ -81,16 +84,14 @@ def test_failed_trials_are_told_apart_and_do_not_end_the_study(
 
 
 def test_a_study_killed_with_its_ray_and_started_again_ends_like_one_left_alone(
-    tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str], home: Path
+    tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str], home: Path, tmp_path: Path
 ) -> None:
     job = job_file(config=synthetic(seconds_per_iteration=0.002))
-    for rows in (2, 7):
-        run_until_killed(home, job, rows)
+    run_until_killed(home, job, rows=5)
     tuner("run", job)
-    disturbed = trials(tuner)
-    tuner("--home", home.parent / "calm", "run", job)
-    calm = trials(lambda *arguments: tuner("--home", home.parent / "calm", *arguments))
-    assert [story(trial) for trial in disturbed] == [story(trial) for trial in calm]
+    disturbed = load_study(Home(home).storage, "syn").records()
+    calm = undisturbed(read_job(job), tmp_path / "calm")
+    assert [story(record) for record in disturbed] == [story(record) for record in calm]
     runs = MlflowClient(Home(home).tracking).search_runs(["1"])
     assert len(runs) == 13
     assert not [run for run in runs if run.info.status == "RUNNING"]

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from tuner.errors import Crashed, Diverged, OutOfMemory
+from tuner.errors import Crashed, Died, Diverged, OutOfMemory, TrialFailed
 from tuner.job import Resources
 from tuner.trial import Config, Measurement, Place
+
+DEATH_SECONDS = 2.0
+"""Until Ray has told of a dead rank."""
 
 
 class Session(Protocol):
@@ -36,7 +39,9 @@ class Trainer:
 class Gang:
     """All ranks do the same step at the same time, or the whole gang goes."""
 
-    def __init__(self, resources: Resources, group: PlacementGroup, trainer: Trainer) -> None:
+    def __init__(
+        self, resources: Resources, group: PlacementGroup, trainer: "Trainer | ray.ObjectRef[Trainer]"
+    ) -> None:
         count, gpus = resources.processes, resources.gpus_per_rank
         actor: Any = ray.remote(_Rank)
         self._ranks = [
@@ -92,22 +97,34 @@ _Reference: TypeAlias = "ray.ObjectRef[Any]"
 
 
 def _all(references: list[_Reference]) -> list[Any]:
-    """The results of all ranks; the first failure of any is raised as TrialFailed, without waiting."""
+    """The results of all ranks; the first failure of any is raised as TrialFailed, others are left to run."""
     waiting = list(references)
     while waiting:
         (done, *_), waiting = ray.wait(waiting)
-        try:
-            ray.get(done)
-        except (Diverged, OutOfMemory, Crashed) as failure:
-            raise _plain(failure) from failure
-        except RayTaskError as error:
-            raise Crashed(f"a rank raised: {_last_line(error)}") from error
-        except RayActorError as error:
-            raise Crashed("a rank died") from error
+        if failure := _failure(done):
+            raise _death(waiting) or failure if type(failure) is Crashed else failure
     return ray.get(references)  # type: ignore[no-any-return]
 
 
-def _plain(failure: Exception) -> Exception:
+def _death(others: list[_Reference]) -> TrialFailed | None:
+    """When a rank dies, those that are in a collective with it may be the first to raise."""
+    told, _ = ray.wait(others, num_returns=max(1, len(others)), timeout=DEATH_SECONDS)
+    return next((failure for failure in map(_failure, told) if isinstance(failure, Died)), None)
+
+
+def _failure(done: _Reference) -> TrialFailed | None:
+    try:
+        ray.get(done)
+    except (Diverged, OutOfMemory, Crashed) as failure:
+        return _plain(failure)
+    except RayTaskError as error:
+        return Crashed(f"a rank raised: {_last_line(error)}")
+    except RayError:
+        return Died("a rank died")
+    return None
+
+
+def _plain(failure: Exception) -> TrialFailed:
     """Ray's errors are subclasses of ours that carry a traceback as their text."""
     kind = next(kind for kind in (Diverged, OutOfMemory, Crashed) if isinstance(failure, kind))
     cause = getattr(failure, "cause", failure)

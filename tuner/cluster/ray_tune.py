@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -12,8 +12,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tuner.cluster.gang import Gang, Trainer
-from tuner.errors import BadInput, Crashed, Diverged, OutOfMemory, TrialFailed, TunerError
-from tuner.job import JobSpec, Resources
+from tuner.cluster.placement import reservation
+from tuner.errors import Crashed, Died, Diverged, OutOfMemory, TrialFailed, TunerError
+from tuner.job import JobSpec
 from tuner.overrides import trial_config
 from tuner.paths import Home
 from tuner.study import Study
@@ -38,7 +39,7 @@ class Launch:
     job: JobSpec
     config: Config
     home: Home
-    trainer: Trainer
+    trainer: "Trainer | ray.ObjectRef[Trainer]"
 
 
 @contextmanager
@@ -60,42 +61,20 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def check_fits(resources: Resources) -> None:
-    """Raises BadInput when a trial can never be placed."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    problems = []
-    for kind, key, a_rank in (
-        ("GPU", "gpus_per_trial", resources.gpus_per_rank),
-        ("CPU", "cpus_per_rank", resources.cpus_per_rank),
-    ):
-        has = sum(node.get(kind, 0) for node in nodes)
-        ranks_that_fit = (
-            sum(int(node.get(kind, 0) / a_rank) for node in nodes) if a_rank else resources.processes
-        )
-        if ranks_that_fit < resources.processes:
-            problems.append(
-                f"needs {a_rank * resources.processes:g} {kind}s a trial, but the cluster has {has:g}: "
-                f"lower resources.{key}"
-                + ("" if has else ", to 0 for training on the CPU" if kind == "GPU" else "")
-            )
-    if problems:
-        raise BadInput.of("job", *problems)
-
-
 def run(study: Study, launch: Launch) -> None:
     """Returns when the study's budget is spent or somebody interrupted it."""
     resources = launch.job.resources
     folder = launch.home.ray(launch.job.name)
-    bundles = [{"CPU": resources.cpus_per_rank, "GPU": resources.gpus_per_rank}] * resources.processes
-    trainable = tune.with_parameters(GangTrainable, launch=launch)
+    by_reference = ray.put(launch.trainer)  # so that only the ranks load what trains: torch
+    trainable = tune.with_parameters(GangTrainable, launch=replace(launch, trainer=by_reference))
     tuner = tune.Tuner(
-        tune.with_resources(trainable, tune.PlacementGroupFactory([{}, *bundles], strategy="PACK")),
+        tune.with_resources(trainable, reservation(resources)),
         tune_config=tune.TuneConfig(
             search_alg=_Draws(study),
             scheduler=_Judge(study),
             num_samples=-1,
             max_concurrent_trials=resources.concurrent or None,
-            reuse_actors=True,
+            reuse_actors=not resources.fresh_processes,
             trial_dirname_creator=lambda trial: f"trial_{trial.config['number']:04d}",
         ),
         run_config=tune.RunConfig(
@@ -123,6 +102,9 @@ class GangTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         try:
             return {"measurement": self._ready_gang().step(self._launch.job.fidelity.stops)}
+        except Died:
+            self._disband()
+            raise  # the node may be gone: Tune reserves anew
         except TrialFailed as failure:
             if not isinstance(failure, Diverged):
                 self._disband()
@@ -159,20 +141,21 @@ class _Draws(Searcher):  # type: ignore[misc]
     def __init__(self, study: Study) -> None:
         super().__init__()
         self._study = study
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}  # of the trials that run
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         trial = self._study.draw()
         if trial is None:
-            return FINISHED
+            return None if self._numbers else FINISHED
         self._numbers[trial_id] = trial.number
         return {"number": trial.number, "params": dict(trial.params), "seed": trial.seed}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        if error:
-            self._study.fail(self._numbers[trial_id], Outcome.CRASHED, "its process died")
+        number = self._numbers.pop(trial_id, None)
+        if error and number is not None:
+            self._study.retry(number, "a rank, its process or its node died", died=True)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is kept in its own store."""
@@ -193,10 +176,15 @@ class _Judge(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number = trial.config["number"]
-        if "failure" in result:
-            self._study.fail(number, result["failure"], result["note"])
-            return STOP
-        return STOP if self._study.measure(number, result["measurement"]) else CONTINUE
+        match result.get("failure"):
+            case None:
+                ended = self._study.measure(number, result["measurement"])
+                return STOP if ended else CONTINUE
+            case Outcome.CRASHED:
+                self._study.retry(number, result["note"], died=False)
+            case outcome:
+                self._study.fail(number, outcome, result["note"])
+        return STOP
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -1,0 +1,35 @@
+"""Which checkpoints stay: those of running trials, for going on, and those of the best, for export."""
+
+from collections.abc import Iterable
+
+from tuner.job import JobSpec
+from tuner.paths import Home
+from tuner.study import ranked
+from tuner.trial import Record
+
+FINALISTS = 3
+"""The best completed trials keep their checkpoints: a verdict may yet be found between them."""
+
+
+def dispensable(job: JobSpec, records: Iterable[Record]) -> set[int]:
+    """The numbers of the trials whose checkpoints nobody needs any more."""
+    known = list(records)
+    ended = {record.trial.number for record in known if record.outcome}
+    return ended - {record.trial.number for record in ranked(job, known)[:FINALISTS]}
+
+
+class Retention:
+    """A study.Watcher that removes checkpoints as trials end; their configs stay."""
+
+    def __init__(self, job: JobSpec, home: Home, records: Iterable[Record]) -> None:
+        self._job, self._home = job, home
+        self._records = {record.trial.number: record for record in records}
+        self._removed: set[int] = set()
+
+    def changed(self, record: Record) -> None:
+        self._records[record.trial.number] = record
+        if record.outcome is None:
+            return
+        for number in dispensable(self._job, self._records.values()) - self._removed:
+            self._home.trial(self._job.name, number).checkpoint.unlink(missing_ok=True)
+            self._removed.add(number)
