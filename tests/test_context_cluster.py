@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tests.conftest import ROOT
 from tuner.errors import BadInput, TunerError
+from tuner.models import clustering
 from tuner.models.context_cluster import ContextCluster
 
 GOLDEN = json.loads((ROOT / "tests/golden/context_cluster.json").read_text())["models"]
@@ -112,15 +113,54 @@ def test_features_and_gradients_are_those_of_the_authors_code(model: str, number
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_float32_agrees_to_1e_4(model: str) -> None:
+def test_float32_agrees_to_1e_4_gradients_too(model: str) -> None:
     case = GOLDEN[model]["cases"][0]
     network = built(model)
     network.load_state_dict(golden_weights(sibling(model)))
-    with torch.no_grad():
-        features = network(golden_input(case).float())
-    assert total_loss(features).item() == pytest.approx(case["loss"], rel=1e-4)
+    features = network(golden_input(case).float())
+    loss = total_loss(features)
+    assert loss.item() == pytest.approx(case["loss"], rel=1e-4)
     for feature, known in zip(features, case["features"], strict=True):
         assert samples(feature).tolist() == pytest.approx(known["samples"], rel=1e-4, abs=1e-4)
+    loss.backward()
+    norms = {name: parameter.grad.norm().item() for name, parameter in network.named_parameters()}
+    rounding = 1e-5 * max(case["grad_norm"].values())
+    assert norms == pytest.approx(case["grad_norm"], rel=1e-4, abs=rounding)
+
+
+@pytest.mark.parametrize("model", ["context_cluster_small_feat2", "context_cluster_small_feat7"])
+def test_bf16_features_agree_to_3e_2_where_points_keep_their_centers(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = golden_input(GOLDEN[model]["cases"][0]).float()
+    network = built(model)
+    network.load_state_dict(golden_weights(sibling(model)))
+    find = clustering._most_similar
+    nearest: list[Tensor] = []
+
+    def remember(directions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        found, product = find(directions, features)
+        nearest.append(found)
+        return found, product
+
+    def repeat(directions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        found = nearest.pop(0)
+        own = directions.gather(1, found.long().unsqueeze(-1).expand_as(features))
+        return found, (own * features).sum(-1)
+
+    def agree(feature: Tensor, exact: Tensor) -> bool:
+        return bool((feature.float() - exact).norm() < 3e-2 * exact.norm())
+
+    with torch.no_grad():
+        monkeypatch.setattr(clustering, "_most_similar", remember)
+        exact = network(picture)
+        nearest *= 2
+        monkeypatch.setattr(clustering, "_most_similar", repeat)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            under_autocast = network(picture)
+        in_bf16 = network.bfloat16()(picture.bfloat16())
+    assert all(map(agree, under_autocast, exact))
+    assert all(map(agree, in_bf16, exact))
 
 
 def test_weights_fit_any_number_of_centers() -> None:

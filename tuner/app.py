@@ -1,7 +1,7 @@
 """The commands of the tuner, and the one place that picks the real parts: Optuna, Ray Tune, mmseg, MLflow."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,14 +9,16 @@ from urllib.parse import urlsplit
 
 from tuner.errors import BadInput, Problem, TunerError
 from tuner.export import export
-from tuner.files import read_job, write_job
+from tuner.files import read_job, write_job, write_json
 from tuner.job import JobSpec
 from tuner.overrides import apply, default_params, reproducible, with_data_root
 from tuner.paths import Home
+from tuner.plan import Plan, fits, make_plan, memory_problems
 from tuner.retention import Retention
 from tuner.settings import Settings
+from tuner.space import is_square
 from tuner.study import Study
-from tuner.trial import Config, Measurement, Record, Value
+from tuner.trial import Config, Measurement, Record, Swept, Value
 
 METRICS = ("mIoU", "mAcc", "aAcc", "loss")
 
@@ -39,7 +41,7 @@ def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec
     config, fingerprint, default = check(job, settings.storage)
     with ray_tune.connected(settings.ray_address):
         check_fits(job.resources)
-        store = open_study(settings.storage, job, fingerprint, default)
+        store = open_study(settings.storage, job, fingerprint, default, fits(job, config))
         tracker = MlflowTracker(
             settings.tracking_uri,
             settings.home.artifacts,
@@ -59,6 +61,15 @@ def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec
     return job, study.records
 
 
+def plan(file: Path, data_root: Path | None) -> Plan:
+    """What a job would do. Raises BadInput; the pictures need not be here."""
+    from tuner.training import config as configs
+
+    job = read_job(file, data_root, pictures_are_here=False)
+    config = configs.read(job.config)
+    return make_plan(job, config, default_params(job, config))
+
+
 def check(job: JobSpec, storage: str) -> tuple[Config, dict[str, Any], dict[str, Value]]:
     """The job's config, its study's fingerprint and the default params.
 
@@ -72,6 +83,7 @@ def check(job: JobSpec, storage: str) -> tuple[Config, dict[str, Any], dict[str,
     placed = with_data_root(config, job.data_root)
     default: dict[str, Value] = {}
     problems = _problems(lambda: default.update(default_params(job, config)))
+    problems += memory_problems(job, config, default) if default else []
     problems += _fidelity_problems(job, config) + _metric_problems(job) + pictures.problems(placed)
     fingerprint = _fingerprint(job, config)
     if not problems:
@@ -174,6 +186,21 @@ def evaluate(file: Path, checkpoint: Path, data_root: Path | None) -> dict[str, 
     from tuner.training import launch
 
     return launch.evaluate_checkpoint(read_config(file, data_root, {}), checkpoint)
+
+
+def sweep_centers(
+    file: Path, checkpoint: Path, data_root: Path | None, counts: Sequence[int], per_stage: bool, to: Path
+) -> list[Swept]:
+    """A checkpoint at several numbers of centers; writes sweep.json and sweep.png. Raises BadInput."""
+    from tuner.tracking.plots import plot_sweep
+    from tuner.training import launch
+
+    if wrong := [str(count) for count in counts if not is_square(count)]:
+        raise BadInput.of("--centers", f"must be squares (4, 9, 16, …), got {', '.join(wrong)}")
+    swept = list(launch.sweep_checkpoint(read_config(file, data_root, {}), checkpoint, counts, per_stage))
+    write_json(to / "sweep.json", [asdict(each) for each in swept])
+    plot_sweep(swept, to / "sweep.png")
+    return swept
 
 
 def read_config(file: Path, data_root: Path | None, overrides: Mapping[str, Value]) -> Config:

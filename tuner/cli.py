@@ -48,6 +48,18 @@ def settings(
 
 
 @cli.command()
+def plan(
+    context: typer.Context,
+    job: Annotated[Path, typer.Argument(help="A job's YAML.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Show what a job would do: trials, rungs, ranks, and the memory that a GPU needs. Nothing is started."""
+    from tuner.tracking.terminal import plan_table
+
+    out.print(plan_table(app.plan(job, data_root)))
+
+
+@cli.command()
 def run(
     context: typer.Context,
     job: Annotated[Path, typer.Argument(help="A job's YAML.")],
@@ -186,6 +198,25 @@ def evaluate(
     for name, value in app.evaluate(config, checkpoint, data_root).items():
         table.add_row(name, f"{value:.2f}")
     out.print(table)
+
+
+@cli.command()
+def sweep_centers(
+    config: Annotated[Path, typer.Argument(help="An mmseg config.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Weights of that config.")],
+    to: Annotated[Path, typer.Option(help="The folder that gets sweep.json and sweep.png.")],
+    centers: Annotated[str, typer.Option(help="Squares.")] = "4,9,16,25,36,49",
+    per_stage: Annotated[bool, typer.Option("--per-stage", help="One stage after the other.")] = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Measure a checkpoint at several numbers of centers, which have no parameters."""
+    from tuner.tracking.terminal import sweep_table
+
+    if not all(each.strip().isdecimal() for each in centers.split(",")):
+        raise BadInput.of("--centers", f"must be whole numbers with commas between, got {centers}")
+    counts = [int(each) for each in centers.split(",")]
+    out.print(sweep_table(app.sweep_centers(config, checkpoint, data_root, counts, per_stage, to)))
+    out.print(f"as JSON and plot: {to}", soft_wrap=True)
 
 
 @cli.command()

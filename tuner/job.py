@@ -1,11 +1,12 @@
 """What was asked for, fully decided before anything starts. The YAML of a job has exactly these keys."""
 
+from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from tuner.space import Space, Strict
+from tuner.space import Space, Strict, is_square
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -30,8 +31,17 @@ class Fidelity(Strict):
     """The full length of a trial."""
     rungs: tuple[Annotated[int, Field(gt=0)], ...] = ()
     """Iterations at which trials are evaluated and compared; the last is the full length."""
+    sweep_centers: tuple[int, ...] = ()
+    """Numbers of centers at which a completed trial's weights are measured too: mIoU.centers_<number>."""
     schedule: Literal["truncated", "compressed"] = "truncated"
     """The learning rate's: truncated is the config's own, stopped early; compressed fits `iterations`."""
+
+    @field_validator("sweep_centers")
+    @classmethod
+    def _squares(cls, counts: tuple[int, ...]) -> tuple[int, ...]:
+        if wrong := [str(count) for count in counts if not is_square(count)]:
+            raise ValueError(f"must be squares (4, 9, 16, …), got {', '.join(wrong)}")
+        return counts
 
     @model_validator(mode="after")
     def _rungs_climb_to_the_end(self) -> "Fidelity":
@@ -63,6 +73,8 @@ class Resources(Strict):
     """What Ray's labels of a node must be for a rank to lie there."""
     fresh_processes: bool = False
     """Every trial starts processes of its own, instead of taking over those of the trial before."""
+    gpu_memory: float | None = Field(default=None, gt=0)
+    """GiB of one GPU; no trial is drawn that needs more. None draws them all."""
 
     @model_validator(mode="after")
     def _shared_evenly(self) -> "Resources":
@@ -83,6 +95,12 @@ class Resources(Strict):
     @property
     def gpus_per_rank(self) -> float:
         return self.gpus_per_trial / self.processes
+
+    @property
+    def memory_per_rank(self) -> float:
+        """GiB; ranks that share a GPU share its memory."""
+        share = min(1, self.gpus_per_rank) or 1
+        return inf if self.gpu_memory is None else self.gpu_memory * share
 
 
 class Search(Strict):

@@ -98,6 +98,8 @@ def default_params(job: JobSpec, config: Config) -> dict[str, Value]:
 def trial_config(job: JobSpec, config: Config, trial: Trial) -> Config:
     """The config that a trial trains, whole: nothing else decides what it does."""
     result = apply(config, job.space.overrides(trial.params), f"trial {trial.number}")
+    if job.fidelity.sweep_centers:
+        result["sweep_centers"] = list(job.fidelity.sweep_centers)
     if job.fidelity.schedule == "compressed":
         result["runner"]["max_iters"] = job.fidelity.iterations
     result["data"]["samples_per_gpu"] = job.resources.global_batch // job.resources.processes

@@ -37,6 +37,19 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Swept:
+    """What weights are worth at another number of centers: these have no parameters."""
+
+    stage: int | None
+    """The one stage, from 1, that has so many while the others keep their own; None for all stages."""
+    centers: int
+    metrics: Mapping[str, float]
+    """As a measurement's, without the loss."""
+    pictures_per_second: float
+    """Of the whole evaluation, loading included."""
+
+
+@dataclass(frozen=True)
 class Trial:
     """One training with one drawing of the parameters and one seed."""
 

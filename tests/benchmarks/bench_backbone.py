@@ -7,8 +7,7 @@ python tests/benchmarks/bench_backbone.py
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -22,6 +21,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests import clustering_reference
+from tests.saved_tensors import kept_storages
 from tuner.models import clustering
 from tuner.models.context_cluster import ContextCluster
 
@@ -62,10 +62,9 @@ def measured(arch: str, centers: int, operator: Operator, steps: int) -> Cost:
     backbone = ContextCluster(arch, centers=centers)
     picture = torch.randn(1, 3, 512, 512)
     with patch("tuner.models.layers.cluster", operator):
-        with kept_storages() as kept:
+        with kept_storages(backbone) as kept:
             loss(backbone(picture))
-        parameters = {parameter.untyped_storage().data_ptr() for parameter in backbone.parameters()}
-        saved = sum(size for place, size in kept.items() if place not in parameters)
+        saved = sum(kept.values())
         seconds = [step(backbone, picture) for _ in range(steps)]
     return Cost(min(seconds), saved / 2**20)
 
@@ -79,20 +78,6 @@ def step(backbone: ContextCluster, picture: Tensor) -> float:
 
 def loss(features: tuple[Tensor, ...]) -> Tensor:
     return torch.stack([feature.square().mean() for feature in features]).sum()
-
-
-@contextmanager
-def kept_storages() -> Iterator[dict[int, int]]:
-    """Address and bytes of every storage that autograd saves; they all live until the loss is let go."""
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield kept
 
 
 def compared(ours: Cost, reference: Cost, fewest: Cost) -> tuple[str, ...]:

@@ -1,40 +1,19 @@
 """Context Cluster as an mmseg backbone (Ma et al., "Image as Set of Points", ICLR 2023)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import isqrt, lcm
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import torch
 from mmcv.runner import BaseModule
 from mmseg.models.builder import BACKBONES
 from torch import Tensor, nn
 
+from tuner.architectures import AUTHORS_NAMES, FOLDS, INPUTS, STRIDES, architecture, per_stage
 from tuner.errors import BadInput, TunerError
 from tuner.models.layers import Block, Cluster, Mlp, PointReducer, Stage
 from tuner.models.pretrained import load_pretrained
-
-STRIDES = (4, 8, 16, 32)
-"""Of the four stages' feature maps."""
-
-Value = TypeVar("Value")
-
-
-class Architecture(NamedTuple):
-    """One entry a stage, but for head_dim."""
-
-    widths: Sequence[int]
-    depths: Sequence[int]
-    heads: Sequence[int]
-    head_dim: int
-    mlp_ratios: Sequence[int]
-
-
-ARCHITECTURES = {
-    "nano": Architecture((32, 64, 112, 160), (1, 1, 2, 1), (2, 2, 4, 4), 16, (4, 4, 4, 4)),
-    "small": Architecture((64, 128, 320, 512), (2, 2, 6, 2), (4, 4, 8, 8), 32, (8, 8, 4, 4)),
-    "medium": Architecture((64, 128, 320, 512), (4, 4, 12, 4), (6, 6, 12, 12), 32, (8, 8, 4, 4)),
-}
 
 
 class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
@@ -56,23 +35,21 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
         head_dim: int | None = None,
         mlp_ratios: Sequence[int] | None = None,
         centers: int | Sequence[int] = 4,
-        folds: Sequence[int] = (8, 4, 2, 1),
+        folds: Sequence[int] = FOLDS,
         drop_path_rate: float = 0.0,
         layer_scale: float = 1e-5,
         with_cp: bool | Sequence[bool] = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        shape = _architecture(
-            arch,
-            {"widths": widths, "depths": depths, "heads": heads, "mlp_ratios": mlp_ratios},
-            head_dim,
+        shape = architecture(
+            arch, widths=widths, depths=depths, heads=heads, head_dim=head_dim, mlp_ratios=mlp_ratios
         )
-        self.folds: tuple[int, ...] = _per_stage("folds", folds)
-        sides = [_side(number) for number in _per_stage("centers", centers)]
-        recompute = _per_stage("with_cp", with_cp)
+        self.folds: tuple[int, ...] = per_stage("folds", folds)
+        sides = [_side(number) for number in per_stage("centers", centers)]
+        recompute = per_stage("with_cp", with_cp)
         rates = torch.split(torch.linspace(0, drop_path_rate, sum(shape.depths)), list(shape.depths))
-        self.patch_embed = PointReducer(5, shape.widths[0], size=4, stride=4, padding=0)
+        self.patch_embed = PointReducer(INPUTS, shape.widths[0], size=4, stride=4, padding=0)
         self.network = nn.ModuleList()
         for index, (width, regions) in enumerate(zip(shape.widths, self.folds, strict=True)):
             if index:
@@ -82,6 +59,18 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
             blocks = [Block(mixer(), mlp(), rate, layer_scale) for rate in rates[index].tolist()]
             self.network.append(Stage(blocks, regions, recompute[index]))
             self.add_module(f"norm{2 * index}", nn.GroupNorm(1, width))
+
+    @property
+    def centers(self) -> tuple[int, ...]:
+        """Of a region, stage by stage; they may be set at any time."""
+        return tuple(mixers[0].side ** 2 for mixers in self._mixers())
+
+    @centers.setter
+    def centers(self, centers: int | Sequence[int]) -> None:
+        sides = [_side(number) for number in per_stage("centers", centers)]
+        for mixers, side in zip(self._mixers(), sides, strict=True):
+            for mixer in mixers:
+                mixer.side = side
 
     def init_weights(self) -> None:
         """Raises BadInput where a checkpoint is asked for that fits the backbone badly."""
@@ -102,6 +91,11 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
                 outputs.append(getattr(self, f"norm{index}")(x).contiguous())
         return tuple(outputs)
 
+    def _mixers(self) -> list[list[Cluster]]:
+        """Stage by stage."""
+        stages = [layer for layer in self.network if isinstance(layer, Stage)]
+        return [[layer for layer in stage.modules() if isinstance(layer, Cluster)] for stage in stages]
+
     def _check_size(self, height: int, width: int) -> None:
         step = lcm(*(stride * folds for stride, folds in zip(STRIDES, self.folds, strict=True)))
         if height % step or width % step:
@@ -113,33 +107,12 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
             raise BadInput.of(f"picture of {height}x{width}", f"{advice}; the nearest are {sizes}")
 
 
-def _architecture(
-    arch: str, replaced: Mapping[str, Sequence[int] | None], head_dim: int | None
-) -> Architecture:
-    if arch not in ARCHITECTURES:
-        raise TunerError(f"arch must be one of {', '.join(ARCHITECTURES)}, got {arch}")
-    given: dict[str, Any] = {
-        name: _per_stage(name, each) for name, each in replaced.items() if each is not None
-    }
-    if head_dim is not None:
-        given["head_dim"] = head_dim
-    return ARCHITECTURES[arch]._replace(**given)
-
-
 def _with_positions(pictures: Tensor) -> Tensor:
     """Appends each pixel's y and x, from -0.5 to 0.5, rounded to float32 as the authors' are."""
     batch, _, height, width = pictures.shape
     y, x = (torch.arange(size, device=pictures.device) / (size - 1) - 0.5 for size in (height, width))
     positions = torch.stack(torch.meshgrid(y, x, indexing="ij"))
     return torch.cat([pictures, positions.to(pictures.dtype).expand(batch, -1, -1, -1)], dim=1)
-
-
-def _per_stage(name: str, value: Value | Sequence[Value]) -> tuple[Value, ...]:
-    if not isinstance(value, Sequence):
-        return (value,) * len(STRIDES)
-    if len(value) != len(STRIDES):
-        raise TunerError(f"{name} must have {len(STRIDES)} entries, one a stage, got {list(value)}")
-    return tuple(value)
 
 
 def _side(centers: int) -> int:
@@ -169,9 +142,5 @@ def _authors_model(arch: str, centers: int) -> Callable[..., ContextCluster]:
 
 
 BACKBONES.register_module(module=ContextCluster)
-for _arch in ("small", "medium"):
-    for _side_of_centers in (2, 5, 7):
-        BACKBONES.register_module(
-            name=f"context_cluster_{_arch}_feat{_side_of_centers}",
-            module=_authors_model(_arch, _side_of_centers**2),
-        )
+for _name, (_arch, _centers) in AUTHORS_NAMES.items():
+    BACKBONES.register_module(name=_name, module=_authors_model(_arch, _centers))

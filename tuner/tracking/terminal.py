@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.job import JobSpec
+from tuner.memory import GIB, Memory
+from tuner.plan import Plan
 from tuner.study import best
-from tuner.trial import Outcome, Record, Trial, Value
+from tuner.trial import Outcome, Record, Swept, Trial, Value
 
 UNFINISHED = "unfinished"
 ORDER = (Outcome.COMPLETED, None, Outcome.PRUNED, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.CRASHED)
@@ -86,6 +88,48 @@ class TrialTable:
     def _praise(self, record: Record) -> str:
         is_best = best(self._job, self._records.values()) is record
         return f", the best so far: {_objective(self._job, record)}" if is_best else ""
+
+
+def plan_table(plan: Plan) -> Table:
+    """What a job would do, and a row for each corner of its space."""
+    job, ranks = plan.job, plan.job.resources.processes
+    stops = ", ".join(map(str, job.fidelity.stops))
+    facts = (
+        f"{job.name}: {job.budget.trials} trials of {ranks} {'rank' if ranks == 1 else 'ranks'} "
+        f"({job.resources.gpus_per_trial:g} GPUs), {plan.pictures} pictures a rank at a time; rungs {stops}"
+    )
+    params = [*plan.corners[0].params] if plan.corners else []
+    heads = [*params, "weights", "activations", "passing", "a rank needs"]
+    table = Table("", *heads, title=facts, title_justify="left", box=box.SIMPLE_HEAD, caption=_room(plan))
+    if plan.default:
+        table.add_row("default", *[""] * len(params), *_gibibytes(plan.default))
+    for corner in plan.corners:
+        values = [_short(corner.params[name]) for name in params]
+        table.add_row("" if corner.fits else "too large", *values, *_gibibytes(corner.memory))
+    return table
+
+
+def _gibibytes(memory: Memory) -> list[str]:
+    parts = memory.weights, memory.activations, memory.passing, memory.total
+    return [f"{part / GIB:.2f} GiB" for part in parts]
+
+
+def _room(plan: Plan) -> str:
+    if plan.default is None:
+        return "memory is reckoned for Context Cluster with Semantic FPN alone"
+    beside = "; what CUDA and cuDNN take for themselves comes on top"
+    if plan.job.resources.gpu_memory is None:
+        return "resources.gpu_memory is not set: no trial is left out" + beside
+    return f"a rank has {plan.job.resources.memory_per_rank:g} GiB: what is too large is not drawn{beside}"
+
+
+def sweep_table(swept: Iterable[Swept]) -> Table:
+    table = Table("stage", "centers", "mIoU", "pictures per second", box=box.SIMPLE_HEAD)
+    for each in swept:
+        where = "all" if each.stage is None else str(each.stage)
+        values = f"{each.metrics['mIoU']:.2f}", f"{each.pictures_per_second:.1f}"
+        table.add_row(where, str(each.centers), *values)
+    return table
 
 
 def status_table(job: JobSpec, records: Iterable[Record]) -> Table:

@@ -28,6 +28,7 @@ from tuner.training import checkpoint
 from tuner.training.config import text
 from tuner.training.data import TrainBatches
 from tuner.training.evaluation import evaluate
+from tuner.training.sweep import sweep
 from tuner.trial import Config, Measurement, Place
 
 logger = logging.getLogger("tuner.training")
@@ -81,11 +82,11 @@ class Training:
             return told
         until = next(stop for stop in stops if stop > self.iteration)
         try:
-            return self._train_and_evaluate(until)
+            return self._train_and_evaluate(until, is_last=until == stops[-1])
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(str(error).splitlines()[0]) from error
 
-    def _train_and_evaluate(self, until: int) -> Measurement:
+    def _train_and_evaluate(self, until: int, is_last: bool) -> Measurement:
         begun = time.perf_counter() - self._meta["seconds"]
         while self.iteration < until:
             self._runner.train(self._batches)
@@ -94,6 +95,9 @@ class Training:
                 self._save(seconds=time.perf_counter() - begun)
         metrics = self._evaluate()
         metrics["loss"] = self._meta["loss"] / self._meta["steps"]
+        if is_last and (counts := self._config.get("sweep_centers")):
+            swept = sweep(self._segmentor, counts, False, self._evaluate, len(self._validation))
+            metrics |= {f"mIoU.centers_{each.centers}": each.metrics["mIoU"] for each in swept}
         measurement = Measurement(until, metrics, time.perf_counter() - begun)
         told = {"iteration": until, "metrics": metrics, "seconds": measurement.seconds}
         self._save(seconds=measurement.seconds, measurement=told, loss=0.0, steps=0)

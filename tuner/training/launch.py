@@ -2,10 +2,11 @@
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 from tuner.errors import BadInput
@@ -17,7 +18,8 @@ from tuner.training.config import text
 from tuner.training.engine import Training, segmentor, validation_set
 from tuner.training.evaluation import evaluate
 from tuner.training.process_group import join
-from tuner.trial import Config, Measurement, Place
+from tuner.training.sweep import sweep
+from tuner.trial import Config, Measurement, Place, Swept
 
 Tell = Callable[[Measurement], None]
 
@@ -40,10 +42,26 @@ def train(config: Config, folder: Path, ranks: int, tell: Tell) -> None:
 
 def evaluate_checkpoint(config: Config, weights: Path) -> dict[str, float]:
     """The metrics of a checkpoint on the validation pictures. Raises BadInput when it does not fit."""
+    model, place = _loaded(config, weights)
+    return evaluate(model, validation_set(config), config["data"], place)
+
+
+def sweep_checkpoint(
+    config: Config, weights: Path, counts: Sequence[int], per_stage: bool
+) -> Iterator[Swept]:
+    """A checkpoint at several numbers of centers. Raises BadInput when it or its config does not fit."""
+    model, place = _loaded(config, weights)
+    dataset = validation_set(config)
+    return sweep(
+        model, counts, per_stage, lambda: evaluate(model, dataset, config["data"], place), len(dataset)
+    )
+
+
+def _loaded(config: Config, weights: Path) -> tuple[nn.Module, Place]:
     place = Place(device="cuda:0" if torch.cuda.is_available() else "cpu")
     model = segmentor(config, place)
     checkpoint.load(weights, model)
-    return evaluate(model, validation_set(config), config["data"], place)
+    return model, place
 
 
 def _train_rank(rank: int, ranks: int, address: str, config: Config, folder: Path, tell: Tell) -> None:
