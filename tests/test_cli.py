@@ -145,3 +145,20 @@ def test_a_study_that_is_not_there(refused: Refused) -> None:
 
 def test_no_cluster_to_submit_to(refused: Refused, job_file: JobFile) -> None:
     assert "no cluster: start one here with `tuner up`" in refused("submit", job_file(), code=1)
+
+
+def test_a_default_that_needs_more_memory_than_a_gpu_has(
+    refused: Refused, job_file: JobFile, toys: Path
+) -> None:
+    config = str(ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py")
+    resources = {"gpus_per_trial": 1, "global_batch": 8, "gpu_memory": 0.01}
+    fidelity = {"iterations": 90}
+    job = job_file(config=config, data_root=str(toys), fidelity=fidelity, resources=resources)
+    assert "the default needs 0.06 GiB a rank, but has 0.01" in refused("run", job)
+
+
+def test_centers_to_sweep_that_are_no_squares(refused: Refused, tmp_path: Path) -> None:
+    command = "sweep-centers", ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py", tmp_path, "--to", tmp_path / "to"
+    assert "must be squares (4, 9, 16, …), got 20" in refused(*command, "--centers", "4,20")
+    assert "must be whole numbers with commas between, got four" in refused(*command, "--centers", "four")
+    assert not (tmp_path / "to").exists()

@@ -13,6 +13,7 @@ from tuner.files import read_job
 from tuner.memory import GIB
 from tuner.overrides import default_params
 from tuner.plan import Plan, fits, make_plan, memory_problems
+from tuner.search.store import open_study
 from tuner.tracking.terminal import plan_table
 from tuner.training import config as configs
 
@@ -57,6 +58,16 @@ def test_what_needs_more_than_a_gpu_has_is_marked_and_does_not_fit(planned: Any)
     for corner in plan.corners:
         assert has_room({"lr": 1e-4, "weight_decay": 1e-4, **corner.params}) == corner.fits
         assert corner.fits == (corner.memory.total <= limit * GIB)
+
+
+def test_the_search_draws_no_trial_that_needs_more_than_a_gpu_has(planned: Any, tmp_path: Path) -> None:
+    plan, has_room, _ = planned(gpu_memory=4.165)
+    default = {"lr": 1e-4, "weight_decay": 1e-4, **{f"centers_{i}": 4 for i in (1, 2, 3, 4)}}
+    store = open_study(f"sqlite:///{tmp_path}/studies.db", plan.job, {"data": "none"}, default, has_room)
+    drawn = [store.draw().params for _ in range(12)]
+    assert all(map(has_room, drawn))
+    assert len({tuple(params.values())[2:] for params in drawn}) > 3
+    assert not all(corner.fits for corner in plan.corners)
 
 
 def test_a_default_that_does_not_fit_is_refused_with_the_figures(planned: Any) -> None:

@@ -28,7 +28,7 @@ from tuner.training.engine import segmentor, validation_set
 from tuner.training.evaluation import evaluate
 from tuner.trial import Place
 
-ROUNDS = 4
+ROUNDS = 3
 SETTING = ROOT / "configs/sem_fpn/fpn_coc_small_c4_ade20k_80k.py"
 SAMPLE = PICTURES / "ade20k_sample"
 
