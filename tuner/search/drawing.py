@@ -1,14 +1,17 @@
 """A trial is drawn on a sketch: what is not allowed is drawn again, and only the trial itself is written."""
 
 from collections.abc import Callable, Container
+from copy import copy
 from datetime import datetime
+from random import Random
 from typing import Any, TypeAlias
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import TunerError
-from tuner.job import JobSpec
+from tuner.job import JobSpec, Search
+from tuner.search.failures import OUTCOME, STILL_DRAWN, Failures, outcome
 from tuner.search.sampling import distributions, sampler
 from tuner.space import Params, Space
 from tuner.trial import Value
@@ -21,23 +24,26 @@ NOT_WRITTEN = -1
 Allowed: TypeAlias = Callable[[Params], bool]
 
 
-def draw(study: optuna.Study, job: JobSpec, number: int, allowed: Allowed) -> FrozenTrial:
+def draw(study: optuna.Study, job: JobSpec, number: int, allowed: Allowed, failures: Failures) -> FrozenTrial:
     """The first draw that is allowed, of a row of seeds that follows from the job's seed and the number.
 
     The sampler sees what was turned down as trials that run just now, so that it looks elsewhere: else it
     would take the part of the space where nothing is allowed for one that nobody has tried yet.
     Raises TunerError when no draw is allowed.
     """
+    failures.see(study.get_trials(deepcopy=False))
+    daring = Random(f"{job.seed}/{number}").random()
+    search = Search(sampler="random") if daring < failures.largest_share else job.search
     turned_down: list[FrozenTrial] = []
     for attempt in range(ATTEMPTS):
         trial = sketch(number)
         ours = optuna.load_study(
             study_name=study.study_name,
             storage=_Desk(study._storage, trial, turned_down),  # type: ignore[arg-type]
-            sampler=sampler(job.search, job.seed + attempt * SEEDS, number),
+            sampler=sampler(search, job.seed + attempt * SEEDS, number),
         )
         params = _params(ours, trial, job.space)
-        if allowed(params):
+        if allowed(params) and daring < failures.share(params):
             return decided(trial, params, job.space)
         turned_down.append(decided(sketch(number + 1 + attempt), params, job.space))
     raise TunerError(
@@ -105,10 +111,21 @@ class _Desk:
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        written = self._storage.get_all_trials(study_id, deepcopy, states)
-        shows_running = states is None or TrialState.RUNNING in states
-        return [*written, *self._turned_down] if shows_running else written
+        written = self._storage.get_all_trials(study_id, deepcopy=False)
+        shown = [*map(_lesson, written), *self._turned_down]
+        return [trial for trial in shown if states is None or trial.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         assert trial_id == NOT_WRITTEN
         self._trial.system_attrs[key] = value
+
+
+def _lesson(trial: FrozenTrial) -> FrozenTrial:
+    """A trial as samplers see it: they ignore what failed, but keep away from what breaks a constraint."""
+    if outcome(trial) not in STILL_DRAWN:
+        return trial
+    lesson = copy(trial)
+    lesson.state, lesson.intermediate_values = TrialState.PRUNED, {}
+    lesson.system_attrs = dict(trial.system_attrs)
+    lesson.set_constraint(OUTCOME, 1.0)
+    return lesson

@@ -13,6 +13,7 @@ from tuner.errors import BadInput, TunerError
 from tuner.export import made_with
 from tuner.job import JobSpec
 from tuner.search.drawing import Allowed, decided, draw, sketch
+from tuner.search.failures import OUTCOME, Failures
 from tuner.space import Params
 from tuner.trial import Measurement, Outcome, Record, Trial, Value
 
@@ -20,7 +21,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 JOB, FINGERPRINT, IDENTITY, ORIGIN, DEFAULT = "job", "fingerprint", "id", "origin", "default"
-MEASUREMENT, OUTCOME, NOTE = "measurement.", "outcome", "note"
+MEASUREMENT, NOTE = "measurement.", "note"
 
 
 def _anything(_: Params) -> bool:
@@ -37,6 +38,7 @@ class OptunaStore:
         self.origin: dict[str, Any] = study.user_attrs[ORIGIN]
         self.default: dict[str, Value] = study.user_attrs[DEFAULT]
         self._fits = fits
+        self._failures = Failures(self.job.space)
 
     def records(self) -> list[Record]:
         return [self._record(trial) for trial in self._study.get_trials(deepcopy=False)]
@@ -47,7 +49,7 @@ class OptunaStore:
         if number == 0:
             drawn = decided(sketch(number), self.default, self.job.space)
         else:
-            drawn = draw(self._study, self.job, number, self._allows)
+            drawn = draw(self._study, self.job, number, self._allows, self._failures)
         self._study.add_trial(drawn)
         return self._record(self._study.get_trials(deepcopy=False)[number]).trial
 
