@@ -111,6 +111,22 @@ def test_mmseg_itself_trains_the_written_config_to_the_same_losses(ready: Config
     assert KeepLosses.kept[:5] == pytest.approx(ours, abs=1e-5)
 
 
+def test_a_batch_in_parts_trains_to_the_same_losses_and_weights(ready: Config, tmp_path: Path) -> None:
+    clipped = apply(ready, {"optimizer_config": {"grad_clip": {"max_norm": 0.5}}}, "test")
+    whole = Training(clipped, tmp_path / "whole", Place())
+    parts = Training(apply(clipped, {"accumulation": 4}, "test"), tmp_path / "parts", Place())
+    for stop in range(1, LENGTH + 1):
+        losses = [training.step((stop,)).metrics["loss"] for training in (whole, parts)]
+        assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    for name, tensor in weights(whole).items():
+        torch.testing.assert_close(weights(parts)[name], tensor, rtol=0, atol=1e-3)
+
+
+def test_parts_that_do_not_divide_the_pictures_are_refused(ready: Config, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"accumulation: must divide data.samples_per_gpu \(4\), got 3"):
+        Training(apply(ready, {"accumulation": 3}, "test"), tmp_path, Place())
+
+
 def keep(measurement: Measurement) -> None:
     with (Path.cwd() / "told.jsonl").open("a") as file:
         file.write(json.dumps(dict(measurement.metrics)) + "\n")
@@ -124,7 +140,8 @@ def test_two_ranks_train_to_the_losses_and_metrics_of_one(
         folder = tmp_path / str(ranks)
         folder.mkdir()
         monkeypatch.chdir(folder)
-        shared = apply(config, {"data.samples_per_gpu": 4 // ranks, "evaluation.interval": 2}, "test")
+        share = {"data.samples_per_gpu": 4 // ranks, "accumulation": ranks, "evaluation.interval": 2}
+        shared = apply(config, share, "test")
         launch.train(reproducible(shared, 3, ranks), folder / "work", ranks, keep)
         told.append([json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()])
     assert len(told[0]) == 3

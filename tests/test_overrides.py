@@ -83,12 +83,24 @@ def test_a_trials_config_says_all_that_the_trial_does(job_file: JobFile) -> None
     result = trial_config(job, config(), trial)
     assert value_at(result, "model.backbone.centers") == [25, 25, 25, 25]
     assert value_at(result, "data.samples_per_gpu") == 4
+    assert value_at(result, "accumulation") == 1
+    assert value_at(result, "optimizer.lr") == 0.01
     assert value_at(result, "data.train.dataset.data_root") == str(job.data_root)
     assert value_at(result, "data.train.samples") == 1000 * 8
     assert value_at(result, "data.train_dataloader.shuffle") is False
     assert (
         result["seed"] == value_at(result, "data.train.seed") == value_at(result, "custom_hooks.0.seed") == 7
     )
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("linear", 4.0), ("sqrt", 2.0)])
+def test_the_learning_rate_follows_the_global_batch_where_the_job_says_so(
+    job_file: JobFile, rule: str, factor: float
+) -> None:
+    trial = Trial(0, {"lr": 0.01, "weight_decay": 0.0, "centers": 4}, seed=0)
+    resources = {"gpus_per_trial": 0, "global_batch": 64, "lr_rule": {"rule": rule, "base_batch": 16}}
+    result = trial_config(read_job(job_file(resources=resources)), config(), trial)
+    assert value_at(result, "optimizer.lr") == 0.01 * factor
 
 
 def test_a_compressed_schedule_ends_with_the_trial(job_file: JobFile) -> None:

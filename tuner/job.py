@@ -1,6 +1,6 @@
 """What was asked for, fully decided before anything starts. The YAML of a job has exactly these keys."""
 
-from math import inf
+from math import inf, sqrt
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -57,6 +57,21 @@ class Fidelity(Strict):
         return self.rungs or (self.iterations,)
 
 
+class LearningRateRule(Strict):
+    """How the learning rate follows the global batch: the space and the config give that of `base_batch`.
+
+    linear: Goyal et al., "Accurate, Large Minibatch SGD", 2017; sqrt: Krizhevsky, "One weird trick", 2014.
+    """
+
+    rule: Literal["linear", "sqrt"]
+    base_batch: int = Field(gt=0)
+    """The global batch that the config's learning rate was chosen for."""
+
+    def factor(self, global_batch: int) -> float:
+        ratio = global_batch / self.base_batch
+        return ratio if self.rule == "linear" else sqrt(ratio)
+
+
 class Resources(Strict):
     gpus_per_trial: float = Field(default=1, ge=0)
     """GPUs that a trial holds; 0 trains on the CPU with gloo, less than 1 shares a GPU between trials."""
@@ -65,6 +80,8 @@ class Resources(Strict):
     cpus_per_rank: float = Field(default=1, gt=0)
     global_batch: int = Field(gt=0)
     """Pictures that one step of the optimizer sees, over all ranks."""
+    lr_rule: LearningRateRule | None = None
+    """None trains with the learning rate as it is drawn, whatever the global batch."""
     concurrent: int = Field(default=0, ge=0)
     """Trials at a time; 0 means as many as fit."""
     strategy: Literal["pack", "spread"] = "pack"

@@ -12,6 +12,8 @@ from tuner.trial import Config, Trial, Value
 SPLITS = ("train", "val", "test")
 STREAM = "SampleStream"
 SEEDING = "SeedEachIteration"
+ACCUMULATION = "accumulation"
+"""The config's key for how many parts a rank's share of the batch is trained in; mmseg ignores it."""
 
 
 class UnknownPath(KeyError):
@@ -102,7 +104,10 @@ def trial_config(job: JobSpec, config: Config, trial: Trial) -> Config:
         result["sweep_centers"] = list(job.fidelity.sweep_centers)
     if job.fidelity.schedule == "compressed":
         result["runner"]["max_iters"] = job.fidelity.iterations
+    if job.resources.lr_rule:
+        result["optimizer"]["lr"] *= job.resources.lr_rule.factor(job.resources.global_batch)
     result["data"]["samples_per_gpu"] = job.resources.global_batch // job.resources.processes
+    result[ACCUMULATION] = 1
     return reproducible(with_data_root(result, job.data_root), trial.seed, job.resources.processes)
 
 

@@ -8,3 +8,6 @@ load_from = None
 resume_from = None
 workflow = [("train", 1)]
 cudnn_benchmark = True
+accumulation = (
+    1  # parts that a GPU's pictures are trained in, one after the other; mmseg's own trainer ignores it
+)

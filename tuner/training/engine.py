@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmcv.cnn.utils import revert_sync_batchnorm
-from mmcv.parallel import scatter
 from mmcv.runner import IterBasedRunner
 from mmcv.utils import Config as MmcvConfig
 from mmcv.utils import get_logger, import_modules_from_strings
@@ -19,7 +18,6 @@ from mmseg.core import build_optimizer
 from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from tuner.errors import Diverged, OutOfMemory
 from tuner.files import write_text
@@ -29,6 +27,7 @@ from tuner.training.config import text
 from tuner.training.data import TrainBatches
 from tuner.training.evaluation import evaluate
 from tuner.training.sweep import sweep
+from tuner.training.trainee import Trainee
 from tuner.trial import Config, Measurement, Place
 
 logger = logging.getLogger("tuner.training")
@@ -149,36 +148,9 @@ def validation_set(config: Config) -> Any:
     return build_dataset(config["data"]["val"], {"test_mode": True})
 
 
-class _Step(nn.Module):
-    """A forward that is the whole training step, so that a plain DistributedDataParallel can wrap it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Any) -> dict[str, Any]:
-        return self.model.train_step(batch, None)  # type: ignore[no-any-return, operator]
-
-
-class _Trainee(nn.Module):
-    """What mmcv's runner trains: moves the batch to the device, averages the gradients over the ranks."""
-
-    def __init__(self, model: nn.Module, place: Place) -> None:
-        super().__init__()
-        device = torch.device(place.device)
-        self._target = [-1 if device.type == "cpu" else device.index]
-        self.step: nn.Module = _Step(model)
-        if place.ranks > 1:
-            ids = None if device.type == "cpu" else [device.index]
-            self.step = DistributedDataParallel(self.step, device_ids=ids)
-
-    def train_step(self, batch: Any, _optimizer: Any) -> dict[str, Any]:
-        return self.step(scatter(batch, self._target)[0])  # type: ignore[no-any-return]
-
-
 def _runner(config: Config, model: nn.Module, place: Place, folder: Path) -> IterBasedRunner:
     runner = IterBasedRunner(
-        _Trainee(model, place),
+        Trainee(model, place, config),
         optimizer=build_optimizer(model, config["optimizer"]),
         work_dir=str(folder),
         logger=logger,
