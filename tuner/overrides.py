@@ -121,18 +121,19 @@ def with_data_root(config: Config, data_root: Path) -> Config:
 def reproducible(config: Config, seed: int, ranks: int) -> Config:
     """Makes the training a function of the config alone.
 
-    Sample k of the training and the random numbers of iteration i follow from the seed, k and i, so that
-    a training can be taken up anywhere, and by any number of loader processes. mmseg's own
-    `train_segmentor` trains the result identically.
+    Sample k of the training and what is dropped of it follow from the seed and k, so that a training can
+    be taken up anywhere, and by any number of ranks and loader processes. mmseg's own `train_segmentor`
+    trains the result identically.
     """
     result = copy.deepcopy(config)
     data = result["data"]
-    samples = result["runner"]["max_iters"] * data["samples_per_gpu"] * ranks
+    batch = data["samples_per_gpu"] * ranks
+    samples = result["runner"]["max_iters"] * batch
     stream = {"type": STREAM, "dataset": dataset_of(result, "train"), "seed": seed, "samples": samples}
     data["train"] = stream
     data["train_dataloader"] = {**data.get("train_dataloader", {}), "shuffle": False}
     hooks = [hook for hook in result.get("custom_hooks", []) if hook["type"] != SEEDING]
-    result["custom_hooks"] = [*hooks, {"type": SEEDING, "seed": seed}]
+    result["custom_hooks"] = [*hooks, {"type": SEEDING, "seed": seed, "batch": batch}]
     result["seed"] = seed
     return result
 

@@ -1,21 +1,37 @@
 """What configs name of ours for data: the stream of samples, the seeding of iterations, aligned pictures."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import mmcv
 import numpy as np
 import torch
+from mmcv.cnn.bricks.drop import Dropout as MmcvDropout
+from mmcv.cnn.bricks.drop import DropPath as MmcvDropPath
 from mmcv.parallel import collate
-from mmcv.runner import HOOKS, Hook, get_dist_info
+from mmcv.runner import HOOKS, Hook
 from mmseg.datasets import DATASETS, PIPELINES, build_dataset
 from mmseg.datasets.pipelines import Resize
+from mmseg.models.segmentors.base import BaseSegmentor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from tuner.models.layers import DropPath
 from tuner.trial import Config, Place
+
+SAMPLE = "sample"
+"""A picture's number in the stream, in its meta data."""
+RATES = {
+    nn.Dropout: "p",
+    nn.Dropout2d: "p",
+    MmcvDropout: "p",
+    DropPath: "rate",
+    MmcvDropPath: "drop_prob",
+}
+"""The layers that draw, and their attribute that is 0 when they do not."""
 
 
 @DATASETS.register_module()
@@ -35,7 +51,9 @@ class SampleStream(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         epoch, position = divmod(index, len(self.dataset))
         with _drawing_from(self._seed, index):
-            return self.dataset[int(self._order(epoch)[position])]
+            sample = self.dataset[int(self._order(epoch)[position])]
+        sample["img_metas"].data[SAMPLE] = index
+        return sample
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         return np.random.default_rng((self._seed, epoch)).permutation(len(self.dataset))
@@ -43,14 +61,34 @@ class SampleStream(Dataset[Any]):
 
 @HOOKS.register_module()
 class SeedEachIteration(Hook):  # type: ignore[misc]
-    """Dropout and drop path of iteration i follow from the seed, i and the rank."""
+    """Dropout and drop path of sample k follow from the seed and k, whatever rank trains it, and with which others.
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    Every forward draws for all samples of its iteration, `batch` of them, and takes those of its own. Layers
+    that mix samples before they drop, as window attention does, draw by the iteration alone.
+    """
 
-    def before_train_iter(self, runner: Any) -> None:
-        rank, _ = get_dist_info()
-        torch.manual_seed(_one_number(self._seed, runner.iter, rank))
+    def __init__(self, seed: int, batch: int) -> None:
+        self._seed, self._batch = seed, batch
+        self._own: list[int] = []
+
+    def before_run(self, runner: Any) -> None:
+        for module in runner.model.modules():
+            if isinstance(module, BaseSegmentor):
+                module.register_forward_pre_hook(self._seed_forward, with_kwargs=True)
+            elif getattr(module, RATES.get(type(module), ""), 0.0) > 0:
+                module.forward = partial(self._drop, module, module.forward)
+
+    def _seed_forward(self, model: nn.Module, _arguments: Any, named: dict[str, Any]) -> None:
+        if model.training:
+            numbers = [meta[SAMPLE] for meta in named["img_metas"]]
+            torch.manual_seed(_one_number(self._seed, numbers[0] // self._batch))
+            self._own = [number % self._batch for number in numbers]
+
+    def _drop(self, layer: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        if not layer.training or len(x) != len(self._own):
+            return forward(x)
+        shape = x.shape[1:] if isinstance(layer, nn.Dropout) else (*x.shape[1:2], *(1 for _ in x.shape[2:]))
+        return x * forward(x.new_ones(self._batch, *shape))[self._own]
 
 
 @PIPELINES.register_module()
