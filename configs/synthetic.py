@@ -6,7 +6,7 @@ runner = dict(
     best_lr=2e-3,
     noise=0.3,  # standard deviation of the mIoU, by seed
     diverges_above=1.0,  # a learning rate
-    out_of_memory_above=1000,  # centers, summed over the stages
+    out_of_memory_above=8000,  # centers, summed over the stages, times the pictures that are trained at once
     crashes=0.0,  # share of the trials
 )
 model = dict(backbone=dict(centers=[4, 4, 4, 4]))

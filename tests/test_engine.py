@@ -16,8 +16,9 @@ from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
 
 from tests.conftest import ROOT
-from tuner.errors import BadInput, Diverged
-from tuner.overrides import apply, reproducible, with_data_root
+from tuner.errors import BadInput, Diverged, OutOfMemory
+from tuner.models.layers import Stage
+from tuner.overrides import apply, in_less_memory, reproducible, with_data_root
 from tuner.training import config as configs
 from tuner.training import launch
 from tuner.training.engine import Training
@@ -30,7 +31,13 @@ SHORT = {
     "checkpoint_config.interval": 2,
     "optimizer.lr": 1e-3,
     "data.samples_per_gpu": 4,
-    "model.backbone": {"type": "ContextCluster", "arch": "nano", "drop_path_rate": 0.3, "layer_scale": 1.0},
+    "model.backbone": {
+        "type": "ContextCluster",
+        "arch": "nano",
+        "drop_path_rate": 0.3,
+        "layer_scale": 1.0,
+        "with_cp": False,
+    },
     "optimizer_config": {"grad_clip": {"max_norm": 1.0}},
 }
 
@@ -136,6 +143,39 @@ def test_any_number_of_ranks_and_parts_trains_to_the_same_losses_and_metrics(
     for other in told[1:]:
         assert [each["loss"] for each in other] == pytest.approx([each["loss"] for each in told[0]], abs=1e-4)
         assert [each["mIoU"] for each in other] == pytest.approx([each["mIoU"] for each in told[0]], abs=0.05)
+
+
+def test_a_training_short_of_memory_goes_on_in_parts_and_recomputed_to_the_same_objective(
+    ready: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops = (3, LENGTH)
+    roomy = Training(ready, tmp_path / "roomy", Place())
+    wanted = [roomy.step(stops).metrics for _ in stops]
+    forward = Stage.forward
+
+    def short_of_memory(stage: Stage, x: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and (len(x) > 1 or not stage.with_cp):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
+        return forward(stage, x)
+
+    lent, rungs, told = ready, [], []
+    first = Training(lent, tmp_path / "short", Place()).step(stops)
+    monkeypatch.setattr(Stage, "forward", short_of_memory)
+    while lent is not None and len(told) < 2:
+        rungs.append((lent["accumulation"], lent["model"]["backbone"]["with_cp"]))
+        training = Training(lent, tmp_path / "short", Place())
+        try:
+            told = [training.step(stops) for _ in stops]
+        except OutOfMemory:
+            lent = in_less_memory(lent)
+    assert rungs == [(1, False), (2, False), (4, False), (4, True)]
+    assert told[0] == first
+    assert [each.metrics["loss"] for each in told] == pytest.approx(
+        [each["loss"] for each in wanted], abs=1e-4
+    )
+    assert [each.metrics["mIoU"] for each in told] == pytest.approx(
+        [each["mIoU"] for each in wanted], abs=0.01
+    )
 
 
 def test_a_loss_that_is_no_number_ends_the_training(ready: Config, tmp_path: Path) -> None:

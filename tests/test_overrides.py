@@ -3,7 +3,7 @@ import pytest
 from tests.conftest import JobFile
 from tuner.errors import BadInput
 from tuner.files import read_job
-from tuner.overrides import apply, default_params, reproducible, trial_config, value_at
+from tuner.overrides import apply, default_params, in_less_memory, reproducible, trial_config, value_at
 from tuner.trial import Config, Trial
 
 
@@ -108,6 +108,27 @@ def test_a_compressed_schedule_ends_with_the_trial(job_file: JobFile) -> None:
     for schedule, length in (("truncated", 1000), ("compressed", 480)):
         job = read_job(job_file(fidelity={"iterations": 480, "schedule": schedule}))
         assert value_at(trial_config(job, config(), trial), "runner.max_iters") == length
+
+
+def ladder(start: Config) -> list[tuple[int, bool]]:
+    """Parts and with_cp, from a config to the one that needs the least memory."""
+    rungs, next_config = [], start
+    while next_config is not None:
+        rungs.append((next_config["accumulation"], next_config["model"]["backbone"].get("with_cp", False)))
+        next_config = in_less_memory(next_config)
+    return rungs
+
+
+@pytest.mark.parametrize(
+    ("pictures", "parts"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 6]), (8, [1, 2, 4, 8]), (9, [1, 3, 9])]
+)
+def test_short_of_memory_the_pictures_at_once_are_halved_then_activations_computed_again(
+    pictures: int, parts: list[int]
+) -> None:
+    start = {**config(), "accumulation": 1, "data": {"samples_per_gpu": pictures}}
+    assert ladder(start) == [(n, False) for n in parts]
+    start["model"] = {"backbone": {"with_cp": False}}
+    assert ladder(start) == [*((n, False) for n in parts), (parts[-1], True)]
 
 
 def test_an_exported_config_is_made_reproducible_only_once() -> None:

@@ -111,6 +111,24 @@ def trial_config(job: JobSpec, config: Config, trial: Trial) -> Config:
     return reproducible(with_data_root(result, job.data_root), trial.seed, job.resources.processes)
 
 
+def pictures_at_once(config: Config) -> int:
+    """On one rank."""
+    return int(config["data"]["samples_per_gpu"] // config.get(ACCUMULATION, 1))
+
+
+def in_less_memory(config: Config) -> Config | None:
+    """The same training with half the pictures at once, then with activations computed again; then None.
+
+    Only a backbone whose config says `with_cp=False` is known to be able to compute them again.
+    """
+    pictures, parts = config["data"]["samples_per_gpu"], config[ACCUMULATION]
+    if more := [n for n in range(2 * parts, pictures + 1) if pictures % n == 0]:
+        return {**config, ACCUMULATION: more[0]}
+    if config["model"]["backbone"].get("with_cp") is False:
+        return apply(config, {"model.backbone.with_cp": True}, "memory")
+    return None
+
+
 def with_data_root(config: Config, data_root: Path) -> Config:
     result = copy.deepcopy(config)
     for split in SPLITS:

@@ -74,13 +74,26 @@ def test_failed_trials_are_told_apart_and_do_not_end_the_study(
     tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str]
 ) -> None:
     config = synthetic(diverges_above=5e-3, out_of_memory_above=150, crashes=0.2)
-    tuner("run", job_file(config=config, budget={"trials": 20}, search={"sampler": "random"}))
+    one_by_one = {"gpus_per_trial": 0, "ranks": 1, "global_batch": 1, "concurrent": 1}
+    job = job_file(config=config, budget={"trials": 20}, search={"sampler": "random"}, resources=one_by_one)
+    tuner("run", job)
     found = trials(tuner)
     outcomes = {trial["outcome"] for trial in found}
     assert len(found) == 20
     assert {"diverged", "out of memory", "crashed", "completed"} <= outcomes
     (diverged, *_) = [trial for trial in found if trial["outcome"] == "diverged"]
     assert diverged["note"] == "loss nan at iteration 60"
+
+
+def test_a_trial_short_of_memory_trains_fewer_pictures_at_once(
+    tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str], home: Path
+) -> None:
+    resources = {"gpus_per_trial": 0, "ranks": 1, "global_batch": 6, "concurrent": 1}
+    tuner(
+        "run", job_file(config=synthetic(out_of_memory_above=50), budget={"trials": 1}, resources=resources)
+    )
+    assert [trial["outcome"] for trial in trials(tuner)] == ["completed"]
+    assert "'accumulation': 2" in Home(home).trial("syn", 0).config.read_text()
 
 
 def test_a_study_killed_with_its_ray_and_started_again_ends_like_one_left_alone(

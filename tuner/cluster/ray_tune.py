@@ -15,7 +15,7 @@ from tuner.cluster.gang import Gang, Trainer
 from tuner.cluster.placement import reservation
 from tuner.errors import Crashed, Died, Diverged, OutOfMemory, TrialFailed, TunerError
 from tuner.job import JobSpec
-from tuner.overrides import trial_config
+from tuner.overrides import in_less_memory, trial_config
 from tuner.paths import Home
 from tuner.study import Study
 from tuner.trial import Config, Outcome, Trial
@@ -93,6 +93,7 @@ class GangTrainable(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], launch: Launch) -> None:
         self._launch = launch
         self._gang: Gang | None = None
+        self._config: Config = {}
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -108,6 +109,9 @@ class GangTrainable(tune.Trainable):  # type: ignore[misc]
         except TrialFailed as failure:
             if not isinstance(failure, Diverged):
                 self._disband()
+            if isinstance(failure, OutOfMemory) and (smaller := in_less_memory(self._config)):
+                self._config = smaller
+                return self.step()
             return {"failure": OUTCOMES[type(failure)], "note": str(failure)}
 
     def cleanup(self) -> None:
@@ -115,6 +119,7 @@ class GangTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._trial = Trial(config["number"], config["params"], config["seed"])
+        self._config = trial_config(self._launch.job, self._launch.config, self._trial)
         self._opened = False
 
     def _ready_gang(self) -> Gang:
@@ -125,7 +130,7 @@ class GangTrainable(tune.Trainable):  # type: ignore[misc]
             self._opened = False
         if not self._opened:
             files = launch.home.trial(launch.job.name, self._trial.number)
-            self._gang.open(trial_config(launch.job, launch.config, self._trial), files.root)
+            self._gang.open(self._config, files.root)
             self._opened = True
         return self._gang
 

@@ -61,7 +61,7 @@ class SampleStream(Dataset[Any]):
 
 @HOOKS.register_module()
 class SeedEachIteration(Hook):  # type: ignore[misc]
-    """Dropout and drop path of sample k follow from the seed and k, whatever rank trains it, and with which others.
+    """What is dropped of sample k follows from the seed and k, whatever rank trains it beside what others.
 
     Every forward draws for all samples of its iteration, `batch` of them, and takes those of its own. Layers
     that mix samples before they drop, as window attention does, draw by the iteration alone.

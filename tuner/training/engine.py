@@ -4,6 +4,8 @@ import copy
 import logging
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from torch import nn
 
 from tuner.errors import Diverged, OutOfMemory
 from tuner.files import write_text
+from tuner.overrides import pictures_at_once
 from tuner.paths import TrialFolder
 from tuner.training import checkpoint
 from tuner.training.config import text
@@ -43,7 +46,8 @@ class Training:
         self._files = TrialFolder(folder)
         if place.rank == 0:
             write_text(self._files.config, text(config))
-        self._segmentor = segmentor(self._config, place)
+        with _memory_told():
+            self._segmentor = segmentor(self._config, place)
         self._validation = validation_set(self._config)
         self._runner = _runner(self._config, self._segmentor, place, folder)
         self._meta: checkpoint.Meta = {
@@ -80,10 +84,8 @@ class Training:
             told, self._pending = self._pending, None
             return told
         until = next(stop for stop in stops if stop > self.iteration)
-        try:
+        with _memory_told():
             return self._train_and_evaluate(until, is_last=until == stops[-1])
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemory(str(error).splitlines()[0]) from error
 
     def _train_and_evaluate(self, until: int, is_last: bool) -> Measurement:
         begun = time.perf_counter() - self._meta["seconds"]
@@ -112,7 +114,8 @@ class Training:
         if self._place.ranks > 1:
             for buffer in self._segmentor.buffers():
                 dist.broadcast(buffer, src=0)
-        return evaluate(self._segmentor, self._validation, self._config["data"], self._place)
+        data = {**self._config["data"], "samples_per_gpu": pictures_at_once(self._config)}
+        return evaluate(self._segmentor, self._validation, data, self._place)
 
     def _save(self, **changes: Any) -> None:
         self._meta |= {"iteration": self.iteration, "measurement": None, **changes}
@@ -130,6 +133,14 @@ class Training:
     def _measured_at_checkpoint(self) -> Measurement | None:
         told = self._meta["measurement"]
         return Measurement(**told) if told else None
+
+
+@contextmanager
+def _memory_told() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(str(error).splitlines()[0]) from error
 
 
 def segmentor(config: Config, place: Place) -> nn.Module:

@@ -12,6 +12,7 @@ from random import Random
 
 from tuner.errors import Crashed, Diverged, OutOfMemory
 from tuner.files import write_json, write_text
+from tuner.overrides import pictures_at_once
 from tuner.paths import TrialFolder
 from tuner.trial import Config, Measurement, Place
 
@@ -43,10 +44,13 @@ class SyntheticTraining:
         runner, learning_rate = self._config["runner"], self._config["optimizer"]["lr"]
         if learning_rate > runner["diverges_above"]:
             raise Diverged(f"loss nan at iteration {self._iteration}")
-        if sum(self._config["model"]["backbone"]["centers"]) > runner["out_of_memory_above"]:
+        if self._memory() > runner["out_of_memory_above"]:
             raise OutOfMemory(f"out of memory at iteration {self._iteration}")
         if self._chance("crash").random() < runner["crashes"]:
             raise Crashed(f"a rank died at iteration {self._iteration}")
+
+    def _memory(self) -> float:
+        return float(sum(self._config["model"]["backbone"]["centers"]) * pictures_at_once(self._config))
 
     def _miou(self) -> float:
         runner, optimizer = self._config["runner"], self._config["optimizer"]
