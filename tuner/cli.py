@@ -106,6 +106,23 @@ def export(
 
 
 @cli.command()
+def record(
+    context: typer.Context,
+    job: Annotated[Path, typer.Argument(help="A job's YAML.")],
+    to: Annotated[Path, typer.Option(help="The file that gets a JSON line a training; continued if there.")],
+    data_root: DataRoot = None,
+    configs: Annotated[
+        int, typer.Option(min=1, help="Drawings from the job's space, default included.")
+    ] = 48,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each.")] = 2,
+) -> None:
+    """Train random drawings from a job's space to the end and keep their curves, for simulations."""
+    for recorded in app.record(job, data_root, to, configs, seeds, context.obj):
+        ending = f"{recorded.value('mIoU'):.2f}" if recorded.last else recorded.outcome
+        out.print(f"{dict(recorded.trial.params)}, seed {recorded.trial.seed}: {ending}", soft_wrap=True)
+
+
+@cli.command()
 def dashboard(
     context: typer.Context,
     study: Annotated[str | None, typer.Argument(help="Open its leaderboard.")] = None,

@@ -1,6 +1,7 @@
 """Who draws the parameters: Optuna's samplers, by name."""
 
 import zlib
+from collections.abc import Iterator
 
 import optuna
 from optuna.distributions import (
@@ -12,6 +13,7 @@ from optuna.distributions import (
 
 from tuner.job import Search
 from tuner.space import ChoiceParameter, FloatParameter, Parameter, Space
+from tuner.trial import Value
 
 
 def sampler(search: Search, seed: int, number: int) -> optuna.samplers.BaseSampler:
@@ -22,6 +24,13 @@ def sampler(search: Search, seed: int, number: int) -> optuna.samplers.BaseSampl
             return optuna.samplers.TPESampler(seed=own_seed)
         case "random":
             return optuna.samplers.RandomSampler(seed=own_seed)
+
+
+def drawn_at_random(space: Space, seed: int) -> Iterator[dict[str, Value]]:
+    """Params without end, uniform over the space."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    while True:
+        yield dict(study.ask(distributions(space)).params)
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
