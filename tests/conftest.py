@@ -31,11 +31,13 @@ Tuner = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def job_file(tmp_path: Path) -> JobFile:
-    """Writes a job: the synthetic one, with some keys replaced."""
+    """Writes a job: the synthetic one, with some keys replaced; without repeats, unless asked for."""
 
     def write(**changes: Any) -> Path:
         file = tmp_path / f"{changes.get('name', 'job').replace('/', '_')}.yaml"
-        file.write_text(yaml.safe_dump(JOB | changes))
+        job = JOB | changes
+        job["budget"] = {"seeds": 1} | job["budget"]
+        file.write_text(yaml.safe_dump(job))
         return file
 
     return write

@@ -9,10 +9,11 @@ import pytest
 from tests.conftest import JobFile
 from tuner.errors import BadInput, TunerError
 from tuner.files import read_job
-from tuner.job import JobSpec
-from tuner.search.scheduling import asha, rule
+from tuner.job import Budget, JobSpec
+from tuner.race import best
+from tuner.search.scheduling import asha, hyperband, median_rule, rule
 from tuner.search.store import load_study, open_study
-from tuner.study import Study, best, time_spent
+from tuner.study import Study, time_spent
 from tuner.trial import Measurement, Outcome, Record, Trial
 
 DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
@@ -201,9 +202,73 @@ def test_the_time_spent_is_that_of_any_trial_without_pauses() -> None:
     assert time_spent([*overlapping, trained(1000, 5)]) == 20
 
 
+@pytest.fixture
+def raced(job: JobSpec) -> JobSpec:
+    return job.model_copy(update={"budget": job.budget.model_copy(update={"seeds": 3})})
+
+
+def test_after_the_search_default_and_best_few_are_trained_again(storage: str, raced: JobSpec) -> None:
+    study = opened(storage, raced)
+    list(steps(study))
+    search = [r for r in study.records if r.trial.repeats is None]
+    repeats = study.records[len(search) :]
+    completed = [r for r in search[1:] if r.outcome is Outcome.COMPLETED]
+    finalists = sorted(completed, key=lambda r: -(r.value("mIoU") or 0))[:4]
+    assert len(search) == 12
+    assert {r.trial.repeats for r in repeats} == {0, *(r.trial.number for r in finalists)}
+    assert all(r.trial.params == search[r.trial.repeats or 0].trial.params for r in repeats)
+    assert all(r.outcome is Outcome.COMPLETED for r in repeats)
+    assert {r.trial.seed for r in repeats if r.trial.repeats == 0} == {1, 2, 3}
+    assert study.is_over
+
+
+def test_a_race_cut_off_anywhere_ends_like_one_left_alone(raced: JobSpec, tmp_path: Path) -> None:
+    whole = opened(f"sqlite:///{tmp_path}/whole.db", raced)
+    list(steps(whole))
+    storage = f"sqlite:///{tmp_path}/cut.db"
+    for _ in range(100):
+        study = opened(storage, raced)
+        for turn, _ in enumerate(steps(study)):
+            if turn == 4:
+                break
+        else:
+            break
+    assert facts(study.records) == facts(whole.records)
+
+
+def test_no_repeat_is_drawn_while_the_search_runs(storage: str, raced: JobSpec) -> None:
+    study = opened(storage, raced.model_copy(update={"budget": Budget(trials=2, seeds=3)}))
+    first, second = study.draw(), study.draw()
+    assert first
+    assert second
+    study.measure(first.number, measurement(study.records[0], 480))
+    assert study.draw() is None
+    assert not study.is_over
+    study.measure(second.number, measurement(study.records[1], 480))
+    drawn = [study.draw(), study.draw(), study.draw()]
+    assert [trial and (trial.repeats, trial.seed) for trial in drawn] == [(0, 1), (1, 1), None]
+
+
 def test_asha_keeps_the_share_of_this_rung_in_the_next() -> None:
     goes_on = asha((60, 160, 480), "maximize")
-    reached = [float(value) for value in range(8)]
-    assert [value for value in reached if goes_on(value, reached, 60)] == [5.0, 6.0, 7.0]
-    assert goes_on(1.0, [1.0], 60)
-    assert not asha((60, 160, 480), "minimize")(7.0, reached, 60)
+    reached = {number: float(number) for number in range(8)}
+    assert [number for number in reached if goes_on(number, reached, 60)] == [5, 6, 7]
+    assert goes_on(1, {1: 1.0}, 60)
+    assert not asha((60, 160, 480), "minimize")(7, reached, 60)
+
+
+def test_the_median_rule_stops_the_lower_half_when_there_are_enough() -> None:
+    goes_on = median_rule("maximize")
+    reached = {number: float(number) for number in range(8)}
+    assert [number for number in reached if goes_on(number, reached, 60)] == [4, 5, 6, 7]
+    assert goes_on(0, {0: 0.0, 1: 1.0}, 60)
+
+
+def test_a_hyperband_spares_some_trials_at_the_first_rungs_and_not_at_the_last() -> None:
+    goes_on = hyperband((60, 160, 480), "maximize")
+    reached = {number: float(number) for number in range(60)}
+    first = {number for number in reached if goes_on(number, reached, 60)}
+    second = {number for number in first if goes_on(number, {n: reached[n] for n in first}, 160)}
+    assert 20 < len(first) < 60
+    assert len(second) < len(first)
+    assert min(first) < 10

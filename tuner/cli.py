@@ -12,8 +12,8 @@ from rich.table import Table
 
 from tuner import app
 from tuner.errors import BadInput, TunerError
+from tuner.race import best, judged
 from tuner.settings import Settings
-from tuner.study import best
 from tuner.trial import Measurement
 
 cli = typer.Typer(
@@ -67,9 +67,10 @@ def run(
 ) -> None:
     """Search what a job asks for; the same command takes up a study that was cut off."""
     spec, records = app.run(job, data_root, context.obj)
-    from tuner.tracking.terminal import status_table
+    from tuner.tracking.terminal import status_table, verdict_text
 
     out.print(status_table(spec, records))
+    out.print(verdict_text(spec, records), highlight=False)
     out.print(f"leaderboard: tuner dashboard {spec.name}\nbest config: tuner export {spec.name} --to DIR")
 
 
@@ -80,7 +81,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show the trials of a study, their outcomes and the best so far."""
-    from tuner.tracking.terminal import status_table
+    from tuner.tracking.terminal import progress, status_table, verdict_text
 
     names = [study] if study else app.known_studies(context.obj)
     shown = [app.show(name, context.obj) for name in names]
@@ -89,9 +90,9 @@ def status(
         out.print_json(data=found[0] if study else found, default=str)
         return
     for job, records in shown:
-        ended = sum(record.outcome is not None for record in records)
-        out.print(f"study {job.name}: {ended} of {job.budget.trials} trials ended")
+        out.print(f"study {job.name}: {progress(job, records)}")
         out.print(status_table(job, records))
+        out.print(verdict_text(job, records), highlight=False)
 
 
 @cli.command()
@@ -287,11 +288,12 @@ def _literal(text: str) -> Any:
 
 
 def _summary(job: Any, records: Any) -> dict[str, Any]:
-    first = best(job, records)
+    first, found = best(job, records), judged(job, records)
     trials = [asdict(record) for record in records]
     return {
         "study": job.name,
         "trials": trials,
         "best": first and first.trial.number,
         "of": job.budget.trials,
+        "verdict": found and asdict(found) | {"ruling": found.ruling},
     }

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,15 @@ from tuner.errors import BadInput, TunerError
 from tuner.files import write_json
 from tuner.job import JobSpec
 from tuner.paths import Home, TrialFolder
-from tuner.study import best
+from tuner.race import best, judged
 from tuner.trial import Record
+from tuner.verdict import Verdict
 
 PACKAGES = ("coc-tuner", "torch", "mmcv-full", "mmsegmentation", "ray", "optuna", "mlflow", "numpy")
 CARD = "best.json"
 
 
-def export(job: JobSpec, records: Iterable[Record], home: Home, to: Path, origin: dict[str, Any]) -> Record:
+def export(job: JobSpec, records: list[Record], home: Home, to: Path, origin: dict[str, Any]) -> Record:
     """Writes config.py, the checkpoint and best.json into the folder `to`, whole or not at all.
 
     `origin` goes into best.json as it is: versions, commit, fingerprint of the pictures.
@@ -31,7 +32,11 @@ def export(job: JobSpec, records: Iterable[Record], home: Home, to: Path, origin
         raise BadInput.of(str(to), "holds something else than an earlier export: name another folder")
     beside = to.with_name(f".{to.name}.{os.getpid()}")
     try:
-        _write(beside, home.trial(job.name, record.trial.number), _card(job, record, origin))
+        _write(
+            beside,
+            home.trial(job.name, record.trial.number),
+            _card(job, record, judged(job, records), origin),
+        )
         _take_place(beside, to)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -44,7 +49,7 @@ def made_with() -> dict[str, Any]:
     return {"versions": versions, "git_commit": _git_commit()}
 
 
-def _card(job: JobSpec, record: Record, origin: dict[str, Any]) -> dict[str, Any]:
+def _card(job: JobSpec, record: Record, verdict: Verdict | None, origin: dict[str, Any]) -> dict[str, Any]:
     assert record.last is not None
     return {
         "study": job.name,
@@ -53,6 +58,7 @@ def _card(job: JobSpec, record: Record, origin: dict[str, Any]) -> dict[str, Any
         "metrics": dict(record.last.metrics),
         "iteration": record.last.iteration,
         "seed": record.trial.seed,
+        "verdict": verdict and asdict(verdict) | {"ruling": verdict.ruling},
         "ranks": job.resources.processes,
         "global_batch": job.resources.global_batch,
         **origin,

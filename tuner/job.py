@@ -20,6 +20,8 @@ class Objective(Strict):
 class Budget(Strict):
     trials: int = Field(gt=0)
     """How many trials the study has, the default included."""
+    seeds: int = Field(default=3, ge=1)
+    """After the search the default and the best few are trained again, with as many other seeds; 1: not."""
     hours: float = Field(default=24.0 * 7, gt=0)
     """No trial is drawn after this many hours of search, restarts included; those that run end as usual."""
     retries: int = Field(default=2, ge=0)
@@ -122,7 +124,7 @@ class Resources(Strict):
 
 class Search(Strict):
     sampler: Literal["tpe", "random"] = "tpe"
-    scheduler: Literal["asha", "none"] = "asha"
+    scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
 
 
 class JobSpec(Strict):

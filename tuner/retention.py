@@ -1,21 +1,18 @@
-"""Which checkpoints stay: those of running trials, for going on, and those of the best, for export."""
+"""Which checkpoints stay: those of running trials, for going on, and those that may win, for export."""
 
 from collections.abc import Iterable
 
 from tuner.job import JobSpec
 from tuner.paths import Home
-from tuner.study import ranked
+from tuner.race import finalists
 from tuner.trial import Record
-
-FINALISTS = 3
-"""The best completed trials keep their checkpoints: a verdict may yet be found between them."""
 
 
 def dispensable(job: JobSpec, records: Iterable[Record]) -> set[int]:
     """The numbers of the trials whose checkpoints nobody needs any more."""
     known = list(records)
     ended = {record.trial.number for record in known if record.outcome}
-    return ended - {record.trial.number for record in ranked(job, known)[:FINALISTS]}
+    return ended - {0, *finalists(job, known)}
 
 
 class Retention:

@@ -2,21 +2,24 @@
 
 Whoever runs the trials (Ray Tune on a cluster, a loop in a test) calls `draw`, then `measure` at every
 rung until it answers with an outcome, or `fail`, or `retry`. Everything is written to the store before it
-counts, so that starting a study again takes it up where it was.
+counts, so that starting a study again takes it up where it was. After the search, race.py says which
+trials are trained again.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Protocol, TypeAlias
 
 from tuner.job import JobSpec
+from tuner.race import due
 from tuner.trial import Measurement, Outcome, Record, Trial
 
-Rule: TypeAlias = Callable[[float, list[float], int], bool]
-"""Whether a trial with this objective goes on, given what all trials had at the same rung."""
+Rule: TypeAlias = Callable[[int, Mapping[int, float], int], bool]
+"""Whether the trial of this number goes on, given the objective of all that reached the rung, its own too."""
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ class Store(Protocol):
 
     def records(self) -> list[Record]: ...
     def draw(self) -> Trial: ...
+    def repeat(self, number: int, seed: int) -> Trial: ...
     def measured(self, number: int, measurement: Measurement) -> None: ...
     def ended(self, number: int, outcome: Outcome, note: str) -> None: ...
 
@@ -43,6 +47,9 @@ class Study:
         self._rule = rule
         self._watchers = tuple(watchers)
         self._records = {record.trial.number: record for record in store.records()}
+        self._reached: dict[int, dict[int, float]] = defaultdict(dict)
+        for record in self.records:
+            self._compare(record)
         self._interrupted = [record.trial for record in self.records if record.outcome is None]
         self._crashes: dict[int, list[str]] = {}
         self._deadline = time.monotonic() + job.budget.hours * 3600 - time_spent(self.records)
@@ -53,23 +60,29 @@ class Study:
 
     @property
     def left(self) -> int:
-        """How many trials are still to be drawn, or drawn again."""
-        return self.job.budget.trials - len(self._records) + len(self._interrupted)
+        """How many trials of the search are still to be drawn."""
+        return self.job.budget.trials - sum(record.trial.repeats is None for record in self._records.values())
 
     @property
     def is_over(self) -> bool:
-        return self.left <= 0 and all(record.outcome for record in self.records)
+        ended = self.left <= 0 and all(record.outcome for record in self.records)
+        return ended and not due(self.job, self.records)
 
     def draw(self) -> Trial | None:
         """The next trial, an interrupted one first; None when the budget is spent.
 
-        While trials run, ask again: one of them may have to be drawn once more.
+        While trials run, ask again: one may have to be drawn once more, and after the last the race begins.
         """
-        if self.left <= 0 or time.monotonic() > self._deadline:
+        if time.monotonic() > self._deadline:
             return None
         if self._interrupted:
             return self._interrupted.pop(0)
-        trial = self._store.draw()
+        if self.left > 0:
+            trial = self._store.draw()
+        elif repeats := due(self.job, self.records):
+            trial = self._store.repeat(*repeats[0])
+        else:
+            return None
         self._change(Record(trial, outcome=None, started=datetime.now(timezone.utc)))
         return trial
 
@@ -82,7 +95,7 @@ class Study:
         known = record.last is not None and record.last.iteration >= measurement.iteration
         if not known:
             self._store.measured(number, measurement)
-            self._change(replace(record, measurements=(*record.measurements, measurement)))
+            self._compare(self._change(replace(record, measurements=(*record.measurements, measurement))))
         outcome = self._judge(number, measurement)
         if outcome:
             self._end(number, outcome)
@@ -112,37 +125,28 @@ class Study:
     def _judge(self, number: int, measurement: Measurement) -> Outcome | None:
         if measurement.iteration >= self.job.fidelity.iterations:
             return Outcome.COMPLETED
-        is_default = number == 0
-        return None if is_default or self._goes_on(measurement) else Outcome.PRUNED
+        is_spared = number == 0 or self._records[number].trial.repeats is not None
+        iteration = measurement.iteration
+        goes_on = is_spared or self._rule(number, self._reached[iteration], iteration)
+        return None if goes_on else Outcome.PRUNED
 
-    def _goes_on(self, measurement: Measurement) -> bool:
-        metric, iteration = self.job.objective.metric, measurement.iteration
-        values = [record.value(metric, iteration) for record in self.records]
-        reached = [value for value in values if value is not None]
-        return self._rule(measurement.metrics[metric], reached, iteration)
+    def _compare(self, record: Record) -> None:
+        """Has the rungs know what the trials of the search had there."""
+        if record.trial.repeats is None:
+            for measurement in record.measurements:
+                value = measurement.metrics[self.job.objective.metric]
+                self._reached[measurement.iteration][record.trial.number] = value
 
     def _end(self, number: int, outcome: Outcome, note: str = "") -> None:
         self._store.ended(number, outcome, note)
         ended = datetime.now(timezone.utc)
         self._change(replace(self._records[number], outcome=outcome, ended=ended, note=note))
 
-    def _change(self, record: Record) -> None:
+    def _change(self, record: Record) -> Record:
         self._records[record.trial.number] = record
         for watcher in self._watchers:
             watcher.changed(record)
-
-
-def best(job: JobSpec, records: Iterable[Record]) -> Record | None:
-    """The completed trial with the best objective; the earlier one of equals."""
-    return next(iter(ranked(job, records)), None)
-
-
-def ranked(job: JobSpec, records: Iterable[Record]) -> list[Record]:
-    """The completed trials, the one with the best objective first; the earlier one of equals."""
-    metric = job.objective.metric
-    sign = -1 if job.objective.direction == "maximize" else 1
-    completed = [record for record in records if record.outcome is Outcome.COMPLETED]
-    return sorted(completed, key=lambda record: sign * (record.value(metric) or 0.0))
+        return record
 
 
 def time_spent(records: Iterable[Record]) -> float:

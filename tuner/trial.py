@@ -56,6 +56,8 @@ class Trial:
     number: int
     params: Mapping[str, Value]
     seed: int
+    repeats: int | None = None
+    """The number of the trial that is trained again with another seed; None in the search."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 JOB, FINGERPRINT, IDENTITY, ORIGIN, DEFAULT = "job", "fingerprint", "id", "origin", "default"
 MEASUREMENT, NOTE = "measurement.", "note"
+SEED, REPEATS = "seed", "repeats"
 
 
 def _anything(_: Params) -> bool:
@@ -53,6 +54,13 @@ class OptunaStore:
         self._study.add_trial(drawn)
         return self._record(self._study.get_trials(deepcopy=False)[number]).trial
 
+    def repeat(self, number: int, seed: int) -> Trial:
+        known = self._study.get_trials(deepcopy=False)
+        again = decided(sketch(len(known)), known[number].params, self.job.space)
+        again.user_attrs = {REPEATS: number, SEED: seed}
+        self._study.add_trial(again)
+        return self._record(self._study.get_trials(deepcopy=False)[-1]).trial
+
     def measured(self, number: int, measurement: Measurement) -> None:
         trial = self._running(number)
         facts = {"metrics": dict(measurement.metrics), "seconds": measurement.seconds}
@@ -64,7 +72,7 @@ class OptunaStore:
         trial.set_user_attr(OUTCOME, outcome.value)
         if note:
             trial.set_user_attr(NOTE, note)
-        values = self._study.trials[number].intermediate_values
+        values = self._study.get_trials(deepcopy=False)[number].intermediate_values
         final = values[max(values)] if outcome is Outcome.COMPLETED else None
         self._study.tell(number, final, state=STATES.get(outcome, TrialState.FAIL))
 
@@ -79,7 +87,7 @@ class OptunaStore:
         attrs = trial.user_attrs
         params = {name: trial.params[name] for name in self.job.space.parameters if name in trial.params}
         return Record(
-            trial=Trial(trial.number, params, self.job.seed),
+            trial=Trial(trial.number, params, attrs.get(SEED, self.job.seed), attrs.get(REPEATS)),
             outcome=Outcome(attrs[OUTCOME]) if trial.state.is_finished() else None,
             measurements=_measurements(attrs),
             started=trial.datetime_start,

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.job import JobSpec
-from tuner.study import best
+from tuner.race import best, judged
 from tuner.tracking.dashboard import VIEW_TAG, description, is_server, leaderboard, safe_name
 from tuner.trial import Measurement, Outcome, Record
 
@@ -154,6 +154,8 @@ class StudyRuns:
         if first := best(self._job, records):
             self._client.log_metric(self._parent, safe_name(f"best.{metric}"), first.value(metric) or 0.0)
             self._client.set_tag(self._parent, "best trial", str(first.trial.number))
+        if found := judged(self._job, records):
+            self._client.set_tag(self._parent, "verdict", found.ruling)
         self._client.set_terminated(self._parent, "FINISHED" if finished else "KILLED")
 
     def _open_parent(self, found: list[Run]) -> str:
@@ -176,6 +178,9 @@ class StudyRuns:
         number, start = record.trial.number, _milliseconds(record.started)
         tags = {STUDY: self._study_id, TRIAL: str(number), PARENT: self._parent}
         name = f"trial {number}" if number else "trial 0 (default)"
+        if record.trial.repeats is not None:
+            name += f" ({record.trial.repeats} again)"
+            tags["repeats"] = str(record.trial.repeats)
         run = self._client.create_run(self._experiment, start, tags, name)
         return Child(run.info.run_id, start)
 

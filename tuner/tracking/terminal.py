@@ -14,7 +14,7 @@ from rich.text import Text
 from tuner.job import JobSpec
 from tuner.memory import GIB, Memory
 from tuner.plan import Plan
-from tuner.study import best
+from tuner.race import best, judged
 from tuner.trial import Outcome, Record, Swept, Trial, Value
 
 UNFINISHED = "unfinished"
@@ -66,10 +66,11 @@ class TrialTable:
         return table
 
     def _caption(self) -> str:
-        ended = sum(record.outcome is not None for record in self._records.values())
+        records = list(self._records.values())
+        ended = sum(record.outcome is not None and record.trial.repeats is None for record in records)
         trials = self._job.budget.trials
-        parts = [f"{self._job.name}: {ended} of {trials} trials ended"]
-        if first := best(self._job, self._records.values()):
+        parts = [f"{self._job.name}: {progress(self._job, records)}"]
+        if first := best(self._job, records):
             parts.append(f"best {_objective(self._job, first)} (trial {first.trial.number})")
         if self._ended and ended < trials:
             seconds = (time.monotonic() - self._started) / self._ended * (trials - ended)
@@ -78,6 +79,8 @@ class TrialTable:
 
     def _event(self, before: Record | None, record: Record) -> str:
         trial = f"trial {record.trial.number}"
+        if record.trial.repeats is not None:
+            trial += f" ({record.trial.repeats} again, seed {record.trial.seed})"
         if record.outcome:
             reason = f": {record.note}" if record.note else ""
             return f"{trial}: {record.outcome.value}{reason}{self._praise(record)}"
@@ -133,17 +136,40 @@ def sweep_table(swept: Iterable[Swept]) -> Table:
 
 
 def status_table(job: JobSpec, records: Iterable[Record]) -> Table:
-    """The leaderboard: the best completed trial first, then the unfinished, pruned and failed."""
+    """The leaderboard: the best completed trial first, then the unfinished, pruned, failed and repeats."""
     return _table(job, _ranked(job, records))
+
+
+def progress(job: JobSpec, records: Iterable[Record]) -> str:
+    ended = [record for record in records if record.outcome]
+    repeats = sum(record.trial.repeats is not None for record in ended)
+    text = f"{len(ended) - repeats} of {job.budget.trials} trials ended"
+    return f"{text}, and {repeats} repeats" if repeats else text
+
+
+def verdict_text(job: JobSpec, records: Iterable[Record]) -> str:
+    """What the repeats say, or why they say nothing yet."""
+    found = judged(job, records)
+    if job.budget.seeds < 2:
+        return "verdict: none, as budget.seeds is 1: the best of single trainings may be best by chance"
+    if found is None:
+        return "verdict: not yet, the repeats over other seeds are missing"
+    interval = f"95 % interval {found.low:+.2f} to {found.high:+.2f}"
+    return (
+        f"verdict: {found.ruling}. Trial {found.candidate} against the default, over {found.seeds} seeds: "
+        f"{job.objective.metric} {found.difference:+.2f} ({interval}), "
+        f"better with probability {found.probability:.3f}"
+    )
 
 
 def _ranked(job: JobSpec, records: Iterable[Record]) -> list[Record]:
     sign = -1 if job.objective.direction == "maximize" else 1
 
-    def rank(record: Record) -> tuple[int, float, int]:
+    def rank(record: Record) -> tuple[int, int, float, int]:
         value = record.value(job.objective.metric)
         worth = float("inf") if value is None else sign * value
-        return ORDER.index(record.outcome), worth, record.trial.number
+        repeats = -1 if record.trial.repeats is None else record.trial.repeats
+        return repeats, ORDER.index(record.outcome), worth, record.trial.number
 
     return sorted(records, key=rank)
 
@@ -167,10 +193,11 @@ def _table(job: JobSpec, records: list[Record]) -> Table:
 
 
 def _facts(job: JobSpec, record: Record) -> list[Text]:
-    number = record.trial.number
+    number, repeats = record.trial.number, record.trial.repeats
     value = record.value(job.objective.metric)
+    name = str(number) if repeats is None else f"{number} ({repeats} again)"
     return [
-        Text("default 0" if number == 0 else str(number)),
+        Text("default 0" if number == 0 else name),
         Text(record.outcome.value if record.outcome else UNFINISHED),
         Text(str(record.last.iteration) if record.last else ""),
         Text("" if value is None else f"{value:.2f}"),

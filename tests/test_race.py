@@ -1,0 +1,69 @@
+"""Who is best: by single trainings at first, then by those that were trained again."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import JobFile
+from tuner.files import read_job
+from tuner.job import JobSpec
+from tuner.race import best, due, judged
+from tuner.trial import Measurement, Outcome, Record, Trial
+
+
+@pytest.fixture
+def job(job_file: JobFile) -> JobSpec:
+    return read_job(job_file(budget={"trials": 4, "seeds": 3}))
+
+
+def trained(number: int, value: float, seed: int = 0, repeats: int | None = None) -> Record:
+    trial = Trial(number, {"lr": 1e-4}, seed, repeats)
+    return Record(trial, Outcome.COMPLETED, (Measurement(480, {"mIoU": value}, 1.0),))
+
+
+SEARCH = [trained(0, 30.0), trained(1, 38.0), trained(2, 36.0), trained(3, 20.0)]
+
+
+def repeated(**values: tuple[float, ...]) -> list[Record]:
+    """Trial 0, 1, … again, with seeds 1, 2, …"""
+    pairs = [(int(name[1:]), seed, v) for name, vs in values.items() for seed, v in enumerate(vs, start=1)]
+    return [trained(4 + i, value, seed, number) for i, (number, seed, value) in enumerate(pairs)]
+
+
+def test_the_winner_of_the_race_is_the_best_whatever_the_search_said(job: JobSpec) -> None:
+    records = [*SEARCH, *repeated(t0=(30.1, 29.9, 30.2), t1=(33.0, 33.2, 32.9), t2=(35.8, 36.1, 36.2))]
+    found, first = judged(job, records), best(job, records)
+    assert found
+    assert first is SEARCH[2]
+    assert (found.candidate, found.ruling) == (2, "confirmed")
+    assert found.difference == pytest.approx(36.033 - 30.05, abs=0.01)
+
+
+def test_the_default_is_best_when_all_others_are_worse(job: JobSpec) -> None:
+    records = [*SEARCH, *repeated(t0=(30.1, 29.9, 30.2), t1=(23.0, 23.2, 22.9))]
+    assert best(job, records) is SEARCH[0]
+
+
+def test_of_a_loss_less_is_better(job: JobSpec) -> None:
+    loss = job.model_copy(update={"objective": job.objective.model_copy(update={"direction": "minimize"})})
+    records = [*SEARCH, *repeated(t0=(30.1, 29.9, 30.2), t3=(20.1, 20.0, 19.8))]
+    found = judged(loss, records)
+    assert found
+    assert (found.candidate, found.ruling) == (3, "confirmed")
+    assert found.low < found.difference < found.high < 0
+
+
+def test_a_candidate_that_fails_with_another_seed_leaves_the_race(job: JobSpec) -> None:
+    failed = Record(Trial(8, {"lr": 1e-4}, 1, 1), Outcome.DIVERGED)
+    first_round = [trained(5, 30.0, 1, 0), failed, trained(6, 36.0, 1, 2), trained(7, 20.0, 1, 3)]
+    assert due(job, [*SEARCH, *first_round]) == [(0, 2), (2, 2)]
+
+
+def test_nothing_is_repeated_where_the_default_failed(job: JobSpec) -> None:
+    without = [Record(Trial(0, {"lr": 1e-4}, 0), Outcome.CRASHED), *SEARCH[1:]]
+    assert due(job, without) == []
+    assert judged(job, without) is None
+
+
+def test_one_seed_means_no_repeats(job_file: JobFile, tmp_path: Path) -> None:
+    assert due(read_job(job_file(budget={"trials": 4, "seeds": 1})), SEARCH) == []

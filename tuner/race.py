@@ -1,0 +1,86 @@
+"""After the search: the default and the best few race over other seeds, and who is best is judged by that.
+
+A round is a training of each with the same seed. After it, those that can no longer win are left out.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+
+from tuner.job import JobSpec
+from tuner.trial import Outcome, Record
+from tuner.verdict import Verdict, racing, verdict
+
+FINALISTS = 4
+
+
+def due(job: JobSpec, records: Iterable[Record]) -> list[tuple[int, int]]:
+    """The number and seed of each repeat to be trained now; none before, between and after the rounds."""
+    known = list(records)
+    search = [record for record in known if record.trial.repeats is None]
+    if job.budget.seeds < 2 or len(search) < job.budget.trials or not all(r.outcome for r in search):
+        return []
+    trained = {(record.trial.repeats, record.trial.seed): record for record in known}
+    racers = finalists(job, search) if search[0].outcome is Outcome.COMPLETED else []
+    for seed in range(job.seed + 1, job.seed + 1 + job.budget.seeds):
+        if not racers:
+            return []
+        wanted = [(number, seed) for number in (0, *racers)]
+        if missing := [repeat for repeat in wanted if repeat not in trained]:
+            return missing
+        if not all(trained[repeat].outcome for repeat in wanted):
+            return []
+        values = _values(job, known)
+        still = {n: values[n] for n in racers if trained[n, seed].outcome is Outcome.COMPLETED}
+        racers = racing(values[0], still)
+    return []
+
+
+def finalists(job: JobSpec, records: Iterable[Record]) -> list[int]:
+    """The best few of the search so far, besides the default."""
+    numbers = (record.trial.number for record in _ranked(job, records))
+    return list(islice((number for number in numbers if number != 0), FINALISTS))
+
+
+def judged(job: JobSpec, records: Iterable[Record]) -> Verdict | None:
+    """The verdict on the repeats so far; its difference is in the objective's own direction."""
+    values = _values(job, records)
+    default = values.pop(0, {})
+    found = verdict(default, values)
+    if found is None or job.objective.direction == "maximize":
+        return found
+    return replace(found, difference=-found.difference, low=-found.high, high=-found.low)
+
+
+def best(job: JobSpec, records: Iterable[Record]) -> Record | None:
+    """The trial of the search that won the race, the default if all others are worse.
+
+    As long as nothing is judged, the completed one with the best objective; the earlier one of equals.
+    """
+    known = list(records)
+    ranked = _ranked(job, known)
+    if found := judged(job, known):
+        winner = 0 if found.ruling == "worse" else found.candidate
+        return next(record for record in ranked if record.trial.number == winner)
+    return next(iter(ranked), None)
+
+
+def _ranked(job: JobSpec, records: Iterable[Record]) -> list[Record]:
+    search = [r for r in records if r.trial.repeats is None and r.outcome is Outcome.COMPLETED]
+    return sorted(search, key=lambda record: -_worth(job, record))
+
+
+def _values(job: JobSpec, records: Iterable[Record]) -> dict[int, Mapping[int, float]]:
+    """By number, what counts for the verdict: the repeats that completed, and the default's own value."""
+    values: dict[int, dict[int, float]] = {}
+    for record in records:
+        number = record.trial.number if record.trial.repeats is None else record.trial.repeats
+        picked = record.trial.repeats is None and number != 0
+        if record.outcome is Outcome.COMPLETED and not picked:
+            values.setdefault(number, {})[record.trial.seed] = _worth(job, record)
+    return dict(values)
+
+
+def _worth(job: JobSpec, record: Record) -> float:
+    sign = 1 if job.objective.direction == "maximize" else -1
+    return sign * (record.value(job.objective.metric) or 0.0)
