@@ -92,4 +92,6 @@ def test_noise_is_pooled_over_trials_that_were_repeated() -> None:
 def test_who_cannot_win_any_more_leaves_the_race() -> None:
     assert racing({0: 20.0}, {1: {1: 30.0}, 2: {1: 3.0}}) == [1, 2]
     default = {0: 20.0, 1: 20.1, 2: 20.2}
-    assert racing(default, {1: {1: 30.0, 2: 30.4}, 2: {1: 29.8, 2: 30.1}, 3: {1: 25.0, 2: 25.2}}) == [1, 2]
+    behind = {1: {1: 30.0, 2: 30.4}, 2: {1: 29.8, 2: 30.1}, 3: {1: 25.0, 2: 25.2}}
+    assert racing(default, behind) == [1, 2]
+    assert racing({0: 20.0, 1: 20.1}, {1: {1: 30.0}, 2: {1: 3.0}}) == [1, 2]

@@ -27,9 +27,11 @@ Values: TypeAlias = Mapping[int, float]
 """Of one trial's trainings: seed → objective."""
 
 DRAWS = 20_000
-SURE = 0.95
-BEHIND = 3.5
-"""A candidate leaves the race when it is behind the first by this many standard errors."""
+SURE = 0.96
+"""Drawing and the race's own choices have errors: this keeps false alarms below one in twenty."""
+BEHIND, KNOWN = 4.0, 5
+"""A candidate leaves the race when it is behind the first by so many standard errors, from so many degrees of
+freedom of the noise on: one that left by chance would take its share of the noise along."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def verdict(default: Values, candidates: Mapping[int, Values]) -> Verdict | None
 def racing(default: Values, candidates: Mapping[int, Values]) -> list[int]:
     """The candidates, trained with equal seeds, that can still come out best."""
     deviation, freedom = noise([default, *candidates.values()])
-    if not freedom or not candidates:
+    if freedom < KNOWN or not candidates:
         return list(candidates)
     means = {number: fmean(values.values()) for number, values in candidates.items()}
     seeds = min(map(len, candidates.values()))
