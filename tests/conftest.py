@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import tuner.models  # mmseg cannot be imported before it
+from tests import databases
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT.parent / "shared" / "data"
@@ -66,6 +67,23 @@ def tuner(home: Path) -> Tuner:
         return done
 
     return call
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL of the tests' own; its URL."""
+    if databases.POSTGRES is None:
+        pytest.skip("needs PostgreSQL: Debian's package postgresql")
+    with databases.postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/studies.db"
+    return databases.fresh(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture(scope="session")

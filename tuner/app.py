@@ -51,7 +51,7 @@ def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec
             store.id,
             _config_text(settings.home, job.name),
         )
-        with TrialTable(job, store.records()) as table:
+        with store.driven(), TrialTable(job, store.records()) as table:
             retention = Retention(job, settings.home, store.records())
             study = Study(job, store, rule(job), [tracker, table, retention])
             tracker.begin(study.records)

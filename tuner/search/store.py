@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tuner.export import made_with
 from tuner.job import JobSpec
 from tuner.search.drawing import Allowed, decided, draw, sketch
 from tuner.search.failures import OUTCOME, Failures
+from tuner.search.lease import Lease
 from tuner.space import Params
 from tuner.trial import Measurement, Outcome, Record, Trial, Value
 
@@ -32,14 +34,20 @@ def _anything(_: Params) -> bool:
 class OptunaStore:
     """A study.Store. The job is kept with the study, so that it can be shown by its name alone."""
 
-    def __init__(self, study: optuna.Study, fits: Allowed = _anything) -> None:
+    def __init__(self, study: optuna.Study, lease: Lease | None = None, fits: Allowed = _anything) -> None:
         self._study = study
+        self.lease = lease
+        """The driver's; who only looks needs none."""
         self.job = JobSpec.model_validate(study.user_attrs[JOB])
         self.id: str = study.user_attrs[IDENTITY]
         self.origin: dict[str, Any] = study.user_attrs[ORIGIN]
         self.default: dict[str, Value] = study.user_attrs[DEFAULT]
         self._fits = fits
         self._failures = Failures(self.job.space)
+
+    def driven(self) -> AbstractContextManager[None]:
+        """While the study runs: keeps other drivers away."""
+        return self.lease.kept() if self.lease else nullcontext()
 
     def records(self) -> list[Record]:
         return [self._record(trial) for trial in self._study.get_trials(deepcopy=False)]
@@ -51,37 +59,47 @@ class OptunaStore:
             drawn = decided(sketch(number), self.default, self.job.space)
         else:
             drawn = draw(self._study, self.job, number, self._allows, self._failures)
+        self._renew()
         self._study.add_trial(drawn)
-        return self._record(self._study.get_trials(deepcopy=False)[number]).trial
+        return self._record(self._frozen(number)).trial
 
     def repeat(self, number: int, seed: int) -> Trial:
         known = self._study.get_trials(deepcopy=False)
         again = decided(sketch(len(known)), known[number].params, self.job.space)
         again.user_attrs = {REPEATS: number, SEED: seed}
+        self._renew()
         self._study.add_trial(again)
-        return self._record(self._study.get_trials(deepcopy=False)[-1]).trial
+        return self._record(self._frozen(again.number)).trial
 
     def measured(self, number: int, measurement: Measurement) -> None:
-        trial = self._running(number)
+        """The attribute is written last: by it the study knows a measurement."""
+        self._renew()
+        trial = optuna.Trial(self._study, self._frozen(number)._trial_id)
+        if measurement.iteration not in self._frozen(number).intermediate_values:
+            trial.report(measurement.metrics[self.job.objective.metric], measurement.iteration)
         facts = {"metrics": dict(measurement.metrics), "seconds": measurement.seconds}
         trial.set_user_attr(f"{MEASUREMENT}{measurement.iteration}", facts)
-        trial.report(measurement.metrics[self.job.objective.metric], measurement.iteration)
 
     def ended(self, number: int, outcome: Outcome, note: str) -> None:
-        trial = self._running(number)
+        self._renew()
+        values = self._frozen(number).intermediate_values
+        trial = optuna.Trial(self._study, self._frozen(number)._trial_id)
         trial.set_user_attr(OUTCOME, outcome.value)
         if note:
             trial.set_user_attr(NOTE, note)
-        values = self._study.get_trials(deepcopy=False)[number].intermediate_values
         final = values[max(values)] if outcome is Outcome.COMPLETED else None
         self._study.tell(number, final, state=STATES.get(outcome, TrialState.FAIL))
+
+    def _renew(self) -> None:
+        if self.lease:
+            self.lease.renew()
 
     def _allows(self, params: Params) -> bool:
         return self.job.space.allows(params) and self._fits(params)
 
-    def _running(self, number: int) -> optuna.Trial:
-        frozen = self._study.get_trials(deepcopy=False)[number]
-        return optuna.Trial(self._study, frozen._trial_id)
+    def _frozen(self, number: int) -> FrozenTrial:
+        storage, study = self._study._storage, self._study._study_id
+        return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study, number))
 
     def _record(self, trial: FrozenTrial) -> Record:
         attrs = trial.user_attrs
@@ -106,11 +124,14 @@ def open_study(
     """The job's study, new or taken up; its trial 0 has the default parameters.
 
     No trial is drawn that breaks the space's constraints or does not fit.
-    Raises BadInput when the study belongs to another job: other space, config, objective or pictures.
+    Raises BadInput when the study belongs to another job: other space, config, objective or pictures, and
+    TunerError while another driver has it.
     """
     check_study(storage, job, fingerprint)
+    connected = _connect(storage)
+    lease = Lease(storage, job.name)
     study = optuna.create_study(
-        storage=_connect(storage),
+        storage=connected,
         study_name=job.name,
         direction=job.objective.direction,
         load_if_exists=True,
@@ -121,7 +142,7 @@ def open_study(
     study.set_user_attr(ORIGIN, {**made_with(), "data": fingerprint["data"]})
     if IDENTITY not in study.user_attrs:
         study.set_user_attr(IDENTITY, uuid.uuid4().hex)
-    return OptunaStore(study, fits)
+    return OptunaStore(study, lease, fits)
 
 
 def check_study(storage: str, job: JobSpec, fingerprint: Mapping[str, Any]) -> None:
