@@ -11,7 +11,7 @@ from mmseg.models import build_segmentor
 from tests.conftest import ROOT
 from tests.saved_tensors import kept_storages
 from tuner.memory import FLOAT, STATES, training_memory
-from tuner.overrides import apply
+from tuner.overrides import ACCUMULATION, apply
 from tuner.training import config as configs
 from tuner.trial import Config
 
@@ -92,6 +92,11 @@ def test_checkpointing_trades_activations_for_a_block_computed_again() -> None:
     assert checkpointed is not None
     assert checkpointed.activations < 0.5 * plain.activations
     assert checkpointed.total < plain.total
+
+
+def test_a_batch_in_two_parts_needs_what_half_of_it_needs() -> None:
+    in_parts = {**setting("nano", batch=4), ACCUMULATION: 2}
+    assert training_memory(in_parts) == training_memory(setting("nano", batch=2))
 
 
 def test_other_models_are_not_reckoned() -> None:

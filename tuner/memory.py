@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tuner.architectures import INPUTS, Stage, stages
-from tuner.overrides import dataset_of
+from tuner.overrides import dataset_of, pictures_at_once
 from tuner.trial import Config
 
 GIB = 2**30
@@ -78,7 +78,7 @@ def training_memory(config: Config, element: int = FLOAT) -> Memory | None:
 
 
 def _setting(config: Config, element: int) -> _Setting | None:
-    model, data = config["model"], config["data"]
+    model = config["model"]
     found = stages(model["backbone"])
     pipeline = dataset_of(config, "train").get("pipeline", [])
     crop = next((step["crop_size"] for step in pipeline if step["type"] == "RandomCrop"), None)
@@ -86,7 +86,7 @@ def _setting(config: Config, element: int) -> _Setting | None:
     if found is None or crop is None or (neck.get("type"), head.get("type")) != ("FPN", "FPNHead"):
         return None
     sizes = neck["out_channels"], head["channels"], head["num_classes"]
-    return _Setting(found, data["samples_per_gpu"], crop, *sizes, element)
+    return _Setting(found, pictures_at_once(config), crop, *sizes, element)
 
 
 def _kept(setting: _Setting, stage: Stage) -> int:

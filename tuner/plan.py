@@ -7,7 +7,7 @@ from itertools import product
 from tuner.errors import Problem
 from tuner.job import JobSpec
 from tuner.memory import GIB, Memory, training_memory
-from tuner.overrides import trial_config
+from tuner.overrides import pictures_at_once, trial_config
 from tuner.space import ChoiceParameter, Parameter, Params
 from tuner.trial import Config, Trial, Value
 
@@ -38,7 +38,7 @@ def make_plan(job: JobSpec, config: Config, default: Params) -> Plan:
     trial = trial_config(job, config, Trial(0, default, job.seed))
     memory = training_memory(trial)
     corners = tuple(_corners(job, config, default)) if memory else ()
-    return Plan(job, trial["data"]["samples_per_gpu"], memory, corners)
+    return Plan(job, pictures_at_once(trial), memory, corners)
 
 
 def fits(job: JobSpec, config: Config) -> Callable[[Params], bool]:
