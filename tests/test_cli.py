@@ -162,3 +162,16 @@ def test_centers_to_sweep_that_are_no_squares(refused: Refused, tmp_path: Path) 
     assert "must be squares (4, 9, 16, …), got 20" in refused(*command, "--centers", "4,20")
     assert "must be whole numbers with commas between, got four" in refused(*command, "--centers", "four")
     assert not (tmp_path / "to").exists()
+
+
+def test_a_crop_that_the_folds_do_not_divide(refused: Refused, picture_job: Path, tmp_path: Path) -> None:
+    job = yaml.safe_load(picture_job.read_text())
+    text = Path(job["config"]).read_text().replace("../_base_", str(ROOT / "configs/_base_"))
+    odd = tmp_path / "odd.py"
+    odd.write_text(
+        text
+        + "crop = dict(train=dict(pipeline=[dict(type='RandomCrop', crop_size=(96, 100))]))\ndata = crop\n"
+    )
+    picture_job.write_text(yaml.safe_dump(job | {"config": str(odd)}))
+    message = refused("check", picture_job)
+    assert "the crop of 96x100 does not divide into folds 8, 4, 2, 1 a side: take multiples of 32" in message

@@ -13,6 +13,7 @@ from tuner.errors import BadInput, Problem, TunerError
 from tuner.export import export
 from tuner.files import read_job, write_job, write_json
 from tuner.job import JobSpec, Resources
+from tuner.lint import fold_problems, notes
 from tuner.overrides import apply, default_params, reproducible, trial_config, with_data_root
 from tuner.paths import Home
 from tuner.plan import Plan, fits, make_plan, memory_problems
@@ -86,7 +87,12 @@ def check(job: JobSpec, storage: str) -> tuple[Config, dict[str, Any], dict[str,
     default: dict[str, Value] = {}
     problems = _problems(lambda: default.update(default_params(job, config)))
     problems += memory_problems(job, config, default) if default else []
-    problems += _fidelity_problems(job, config) + _metric_problems(job) + pictures.problems(placed)
+    problems += (
+        fold_problems(job, config)
+        + _fidelity_problems(job, config)
+        + _metric_problems(job)
+        + pictures.problems(placed)
+    )
     fingerprint = _fingerprint(job, config)
     if not problems:
         fingerprint["data"] = pictures.fingerprint(placed)
@@ -94,6 +100,13 @@ def check(job: JobSpec, storage: str) -> tuple[Config, dict[str, Any], dict[str,
     if problems:
         raise BadInput(problems)
     return config, fingerprint, default
+
+
+def check_file(file: Path, data_root: Path | None, settings: Settings) -> list[str]:
+    """What is odd about a job that can be run. Raises BadInput with all problems of one that cannot."""
+    job = read_job(file, data_root)
+    config, _, _ = check(job, settings.storage)
+    return notes(job, config)
 
 
 def show(study: str, settings: Settings) -> tuple[JobSpec, list[Record]]:

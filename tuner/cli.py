@@ -60,6 +60,18 @@ def plan(
 
 
 @cli.command()
+def check(
+    context: typer.Context,
+    job: Annotated[Path, typer.Argument(help="A job's YAML.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Look for everything that is wrong with a job, its space, config and pictures. Nothing is started."""
+    for note in app.check_file(job, data_root, context.obj):
+        out.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    out.print("ok")
+
+
+@cli.command()
 def run(
     context: typer.Context,
     job: Annotated[Path, typer.Argument(help="A job's YAML.")],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tuner.architectures import INPUTS, Stage, stages
-from tuner.overrides import dataset_of, pictures_at_once
+from tuner.overrides import crop_of, pictures_at_once
 from tuner.trial import Config
 
 GIB = 2**30
@@ -79,9 +79,7 @@ def training_memory(config: Config, element: int = FLOAT) -> Memory | None:
 
 def _setting(config: Config, element: int) -> _Setting | None:
     model = config["model"]
-    found = stages(model["backbone"])
-    pipeline = dataset_of(config, "train").get("pipeline", [])
-    crop = next((step["crop_size"] for step in pipeline if step["type"] == "RandomCrop"), None)
+    found, crop = stages(model["backbone"]), crop_of(config)
     neck, head = model.get("neck", {}), model.get("decode_head", {})
     if found is None or crop is None or (neck.get("type"), head.get("type")) != ("FPN", "FPNHead"):
         return None

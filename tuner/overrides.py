@@ -1,7 +1,7 @@
 """From params to a config: every assignment that the tuner makes into an mmseg config."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +162,9 @@ def dataset_of(config: Config, split: str) -> Config:
     while "dataset" in dataset:
         dataset = dataset["dataset"]
     return dataset
+
+
+def crop_of(config: Config) -> Sequence[int] | None:
+    """Height and width of the training's pictures; None where they are not cropped."""
+    pipeline = dataset_of(config, "train").get("pipeline", [])
+    return next((step["crop_size"] for step in pipeline if step["type"] == "RandomCrop"), None)

@@ -3,7 +3,9 @@
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 model = dict(
     type="EncoderDecoder",
-    backbone=dict(type="ContextCluster", arch="small", centers=[4, 4, 4, 4], with_cp=False),
+    backbone=dict(
+        type="ContextCluster", arch="small", centers=[4, 4, 4, 4], drop_path_rate=0.0, with_cp=False
+    ),
     neck=dict(type="FPN", in_channels=[64, 128, 320, 512], out_channels=256, num_outs=4),
     decode_head=dict(
         type="FPNHead",

@@ -1,0 +1,51 @@
+"""What a job's config and space get wrong about each other: told before anything starts."""
+
+from collections.abc import Iterator
+from math import isqrt, lcm
+
+from tuner.architectures import Stage, stages
+from tuner.errors import Problem
+from tuner.job import JobSpec
+from tuner.overrides import crop_of
+from tuner.space import CENTERS, ChoiceParameter
+from tuner.trial import Config
+
+
+def fold_problems(job: JobSpec, config: Config) -> list[Problem]:
+    """Every stage's folds must divide its feature map."""
+    found, crop = _stages(config), crop_of(config)
+    step = lcm(*(stage.stride * stage.folds for stage in found))
+    if crop is None or all(side % step == 0 for side in crop):
+        return []
+    folds = ", ".join(str(stage.folds) for stage in found)
+    size = "x".join(map(str, crop))
+    message = f"the crop of {size} does not divide into folds {folds} a side: take multiples of {step}"
+    return [Problem(f"config of job {job.name}", message)]
+
+
+def notes(job: JobSpec, config: Config) -> list[str]:
+    """What works, but is rarely meant: more centers a side than a region has points there."""
+    return list(_crowded(job, config))
+
+
+def _crowded(job: JobSpec, config: Config) -> Iterator[str]:
+    crop = crop_of(config)
+    for index, stage in enumerate(_stages(config) if crop else []):
+        points = min(side // stage.stride // stage.folds for side in crop or ())
+        for name, parameter in job.space.parameters.items():
+            if not isinstance(parameter, ChoiceParameter) or not _sets_centers(parameter, index):
+                continue
+            many = [str(choice) for choice in parameter.choices if isqrt(int(choice)) > points]
+            if many:
+                yield (
+                    f"parameters.{name}: {', '.join(many)} centers in stage {index + 1}, "
+                    f"but its regions have {points} points a side: centers will repeat each other"
+                )
+
+
+def _sets_centers(parameter: ChoiceParameter, stage: int) -> bool:
+    return any(path in (CENTERS, f"{CENTERS}.{stage}") for path in parameter.sets)
+
+
+def _stages(config: Config) -> list[Stage]:
+    return stages(config.get("model", {}).get("backbone", {})) or []
