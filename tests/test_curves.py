@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, JobFile
-from tuner import app, curves
+from tuner import curves, rehearsal
 from tuner.errors import BadInput
 from tuner.settings import Settings
 from tuner.trial import Outcome, Record
@@ -27,9 +27,9 @@ def facts(record: Record) -> object:
 def test_a_recording_cut_off_is_continued(job_file: JobFile, settings: Settings, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
     job = job_file()
-    assert len(list(app.record(job, None, whole, 4, 2, settings))) == 8
-    assert len(list(islice(app.record(job, None, cut, 4, 2, settings), 3))) == 3
-    assert len(list(app.record(job, None, cut, 4, 2, settings))) == 5
+    assert len(list(rehearsal.record(job, None, whole, 4, 2, settings))) == 8
+    assert len(list(islice(rehearsal.record(job, None, cut, 4, 2, settings), 3))) == 3
+    assert len(list(rehearsal.record(job, None, cut, 4, 2, settings))) == 5
     assert [facts(record) for record in curves.read(cut)] == [facts(record) for record in curves.read(whole)]
 
 
@@ -37,7 +37,7 @@ def test_a_recording_holds_the_default_first_and_every_rung(
     job_file: JobFile, settings: Settings, tmp_path: Path
 ) -> None:
     file = tmp_path / "curves.jsonl"
-    list(app.record(job_file(), None, file, 3, 2, settings))
+    list(rehearsal.record(job_file(), None, file, 3, 2, settings))
     records = curves.read(file)
     assert [record.trial.seed for record in records] == [0, 1] * 3
     assert (
@@ -52,7 +52,7 @@ def test_a_diverged_training_is_recorded_as_such(
 ) -> None:
     (tmp_path / "diverges.py").write_text(CONFIG.replace("diverges_above=1.0", "diverges_above=1e-6"))
     job = job_file(config=str(tmp_path / "diverges.py"))
-    (record,) = app.record(job, None, tmp_path / "curves.jsonl", 1, 1, settings)
+    (record,) = rehearsal.record(job, None, tmp_path / "curves.jsonl", 1, 1, settings)
     assert (record.outcome, record.measurements) == (Outcome.DIVERGED, ())
     assert facts(curves.read(tmp_path / "curves.jsonl")[0]) == facts(record)
 

@@ -26,8 +26,9 @@ def job(job_file: JobFile) -> JobSpec:
 def draws(job: JobSpec, fails: Callable[[Params], Outcome | None], count: int = DRAWS) -> list[Params]:
     study = optuna.create_study(study_name=job.name, direction="maximize")
     failures = Failures(job.space)
-    for number in range(count):
-        trial = draw(study, job, number, lambda _: True, failures)
+    for _ in range(count):
+        failures.see(known := study.get_trials(deepcopy=False))
+        trial = draw(study, job, known, lambda _: True, failures)
         ending = fails(trial.params) or Outcome.COMPLETED
         trial.user_attrs = {OUTCOME: ending.value}
         trial.state = TrialState.FAIL if ending.failed else TrialState.COMPLETE
@@ -63,8 +64,9 @@ def test_a_divergence_by_bad_luck_is_found_out(job: JobSpec) -> None:
 def test_crashes_teach_nothing(job: JobSpec) -> None:
     failures = Failures(job.space)
     study = optuna.create_study(study_name=job.name)
-    for number in range(10):
-        trial = draw(study, job, number, lambda _: True, failures)
+    for _ in range(10):
+        failures.see(known := study.get_trials(deepcopy=False))
+        trial = draw(study, job, known, lambda _: True, failures)
         trial.state, trial.user_attrs = TrialState.FAIL, {OUTCOME: Outcome.CRASHED.value}
         trial.datetime_complete = trial.datetime_start
         study.add_trial(trial)

@@ -1,9 +1,7 @@
 """The commands of the tuner, and the one place that picks the real parts: Optuna, Ray Tune, mmseg, MLflow."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,16 +10,16 @@ from urllib.parse import urlsplit
 from tuner.errors import BadInput, Problem, TunerError
 from tuner.export import export
 from tuner.files import read_job, write_job, write_json
-from tuner.job import JobSpec, Resources
+from tuner.job import JobSpec
 from tuner.lint import fold_problems, notes
-from tuner.overrides import apply, default_params, reproducible, trial_config, with_data_root
+from tuner.overrides import apply, default_params, reproducible, with_data_root
 from tuner.paths import Home
 from tuner.plan import Plan, fits, make_plan, memory_problems
 from tuner.retention import Retention
 from tuner.settings import Settings
 from tuner.space import is_square
 from tuner.study import Study
-from tuner.trial import Config, Measurement, Record, Swept, Trial, Value
+from tuner.trial import Config, Measurement, Record, Swept, Value
 
 METRICS = ("mIoU", "mAcc", "aAcc", "loss")
 
@@ -114,37 +112,6 @@ def show(study: str, settings: Settings) -> tuple[JobSpec, list[Record]]:
 
     store = load_study(settings.storage, study)
     return store.job, store.records()
-
-
-def record(
-    file: Path, data_root: Path | None, to: Path, configs: int, seeds: int, settings: Settings
-) -> Iterator[Record]:
-    """Trains random params of the job's space, the default first, each with several seeds, to the end.
-
-    Seconds on the CPU are seconds of computing, so that other work on the machine does not count.
-    """
-    from tuner import curves
-    from tuner.search.sampling import drawn_at_random
-    from tuner.training import open_training, process_group
-
-    job = read_job(file, data_root)
-    config, _, default = check(job, settings.storage)
-    alone = _in_one_process(job)
-    place = process_group.join(0, 1, "", alone.resources.gpus_per_rank)
-    clock = time.process_time if place.device == "cpu" else time.perf_counter
-
-    def train(trial: Trial) -> Iterator[Measurement]:
-        with TemporaryDirectory() as folder:
-            training = open_training(trial_config(alone, config, trial), Path(folder), place)
-            begun = clock()
-            for _ in job.fidelity.stops:
-                yield replace(training.step(job.fidelity.stops), seconds=clock() - begun)
-
-    drawn = [default, *islice(drawn_at_random(job.space, job.seed), configs - 1)]
-    trials = [
-        Trial(number, params, job.seed + i) for number, params in enumerate(drawn) for i in range(seeds)
-    ]
-    return curves.record(trials, train, to)
 
 
 def submit(
@@ -267,12 +234,6 @@ def _fingerprint(job: JobSpec, config: Config) -> dict[str, Any]:
     same = job.model_dump(mode="json", include={"space", "objective", "fidelity", "search", "seed"})
     batch = job.resources.model_dump(mode="json", include={"global_batch", "lr_rule"})
     return {**same, **batch, "config": config}
-
-
-def _in_one_process(job: JobSpec) -> JobSpec:
-    asked = job.resources
-    alone = Resources(gpus_per_trial=min(1, asked.gpus_per_trial), global_batch=asked.global_batch)
-    return job.model_copy(update={"resources": alone})
 
 
 def _problems(check: Callable[[], object]) -> list[Problem]:

@@ -123,7 +123,7 @@ class Resources(Strict):
 
 
 class Search(Strict):
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["tpe", "prior", "gp", "grid", "random"] = "tpe"
     scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
 
 

@@ -24,28 +24,32 @@ NOT_WRITTEN = -1
 Allowed: TypeAlias = Callable[[Params], bool]
 
 
-def draw(study: optuna.Study, job: JobSpec, number: int, allowed: Allowed, failures: Failures) -> FrozenTrial:
+def draw(
+    study: optuna.Study, job: JobSpec, seen: list[FrozenTrial], allowed: Allowed, failures: Failures
+) -> FrozenTrial:
     """The first draw that is allowed, of a row of seeds that follows from the job's seed and the number.
 
-    The sampler sees what was turned down as trials that run just now, so that it looks elsewhere: else it
-    would take the part of the space where nothing is allowed for one that nobody has tried yet.
+    `seen` is what the sampler looks at, the latest trial last. What was turned down it sees as trials that
+    run just now, so that it looks elsewhere: else it would take the part of the space where nothing is
+    allowed for one that nobody has tried yet.
     Raises TunerError when no draw is allowed.
     """
-    failures.see(study.get_trials(deepcopy=False))
+    number = seen[-1].number + 1 if seen else 0
     daring = Random(f"{job.seed}/{number}").random()
-    search = Search(sampler="random") if daring < failures.largest_share else job.search
-    turned_down: list[FrozenTrial] = []
+    aimless = job.model_copy(update={"search": Search(sampler="random")})
+    chosen = aimless if daring < failures.largest_share else job
+    shown = list(map(_lesson, seen))
     for attempt in range(ATTEMPTS):
         trial = sketch(number)
         ours = optuna.load_study(
             study_name=study.study_name,
-            storage=_Desk(study._storage, trial, turned_down),  # type: ignore[arg-type]
-            sampler=sampler(search, job.seed + attempt * SEEDS, number),
+            storage=_Desk(study._storage, trial, shown),  # type: ignore[arg-type]
+            sampler=sampler(chosen, job.seed + attempt * SEEDS, number),
         )
         params = _params(ours, trial, job.space)
         if allowed(params) and daring < failures.share(params):
             return decided(trial, params, job.space)
-        turned_down.append(decided(sketch(number + 1 + attempt), params, job.space))
+        shown.append(decided(sketch(number + 1 + attempt), params, job.space))
     raise TunerError(
         f"study {job.name}: of {ATTEMPTS} draws for trial {number} none was allowed: "
         "the space's constraints leave next to nothing of it; loosen them or narrow its ranges"
@@ -99,11 +103,11 @@ class _Desk:
     """A storage as a sampler uses it: what it notes about the sketch stays with the sketch."""
 
     def __init__(
-        self, storage: optuna.storages.BaseStorage, trial: FrozenTrial, turned_down: list[FrozenTrial]
+        self, storage: optuna.storages.BaseStorage, trial: FrozenTrial, shown: list[FrozenTrial]
     ) -> None:
         self._storage = storage
         self._trial = trial
-        self._turned_down = turned_down
+        self._shown = shown
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
@@ -111,9 +115,7 @@ class _Desk:
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        written = self._storage.get_all_trials(study_id, deepcopy=False)
-        shown = [*map(_lesson, written), *self._turned_down]
-        return [trial for trial in shown if states is None or trial.state in states]
+        return [trial for trial in self._shown if states is None or trial.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         assert trial_id == NOT_WRITTEN

@@ -49,13 +49,11 @@ class Failures:
         Neighbours are looked for along each parameter alone, as memory often hangs on a single one, and in
         all of them together.
         """
-        if len(self._points) < NEIGHBOURS:
+        if sum(share < 1 for _, share in self._points.values()) < NEIGHBOURS:
             return 1.0
         numbers = sorted(self._points)
         points = np.array([self._points[number][0] for number in numbers])
         shares = np.array([self._points[number][1] for number in numbers])
-        if (shares < 1).sum() < NEIGHBOURS:
-            return 1.0
         away = np.abs(points - np.array(self._point(params)))
         away = np.where(self._is_choice, away != 0, away)
         away = np.nan_to_num(away, nan=1.0)

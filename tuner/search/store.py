@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from bisect import insort
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -16,6 +17,7 @@ from tuner.job import JobSpec
 from tuner.search.drawing import Allowed, decided, draw, sketch
 from tuner.search.failures import OUTCOME, Failures
 from tuner.search.lease import Lease
+from tuner.search.sampling import BEST, seen
 from tuner.space import Params
 from tuner.trial import Measurement, Outcome, Record, Trial, Value
 
@@ -44,6 +46,10 @@ class OptunaStore:
         self.default: dict[str, Value] = study.user_attrs[DEFAULT]
         self._fits = fits
         self._failures = Failures(self.job.space)
+        self._best: list[tuple[float, int]] = []
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state is TrialState.COMPLETE:
+                self._remember(trial.number, trial.value)
 
     def driven(self) -> AbstractContextManager[None]:
         """While the study runs: keeps other drivers away."""
@@ -54,14 +60,16 @@ class OptunaStore:
 
     def draw(self) -> Trial:
         """The default first. A trial is written when it is decided, whole and at once."""
-        number = len(self._study.get_trials(deepcopy=False))
-        if number == 0:
-            drawn = decided(sketch(number), self.default, self.job.space)
+        known = self._study.get_trials(deepcopy=False)
+        if not known:
+            drawn = decided(sketch(0), self.default, self.job.space)
         else:
-            drawn = draw(self._study, self.job, number, self._allows, self._failures)
+            self._failures.see(known)
+            shown = seen(known, (best for _, best in self._best))
+            drawn = draw(self._study, self.job, shown, self._allows, self._failures)
         self._renew()
         self._study.add_trial(drawn)
-        return self._record(self._frozen(number)).trial
+        return self._record(self._frozen(len(known))).trial
 
     def repeat(self, number: int, seed: int) -> Trial:
         known = self._study.get_trials(deepcopy=False)
@@ -89,6 +97,13 @@ class OptunaStore:
             trial.set_user_attr(NOTE, note)
         final = values[max(values)] if outcome is Outcome.COMPLETED else None
         self._study.tell(number, final, state=STATES.get(outcome, TrialState.FAIL))
+        self._remember(number, final)
+
+    def _remember(self, number: int, final: float | None) -> None:
+        """The best trials, for the sampler."""
+        if final is not None:
+            insort(self._best, (-final if self.job.objective.direction == "maximize" else final, number))
+            del self._best[BEST:]
 
     def _renew(self) -> None:
         if self.lease:
@@ -143,6 +158,15 @@ def open_study(
     if IDENTITY not in study.user_attrs:
         study.set_user_attr(IDENTITY, uuid.uuid4().hex)
     return OptunaStore(study, lease, fits)
+
+
+def in_memory(job: JobSpec, default: Mapping[str, Value]) -> OptunaStore:
+    """A study of its own that ends with the process: for simulations."""
+    study = optuna.create_study(direction=job.objective.direction)
+    known = {JOB: job.model_dump(mode="json"), IDENTITY: uuid.uuid4().hex, ORIGIN: {}, DEFAULT: dict(default)}
+    for key, value in known.items():
+        study.set_user_attr(key, value)
+    return OptunaStore(study)
 
 
 def check_study(storage: str, job: JobSpec, fingerprint: Mapping[str, Any]) -> None:

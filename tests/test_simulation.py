@@ -1,0 +1,116 @@
+"""Searches in virtual time, and the curves that they train on."""
+
+from math import exp, log10
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.conftest import JobFile
+from tuner import curves, rehearsal
+from tuner.errors import BadInput
+from tuner.files import read_job
+from tuner.job import JobSpec
+from tuner.search.scheduling import rule
+from tuner.search.simulation import Moment, cost_of_near_best, simulate
+from tuner.search.store import in_memory
+from tuner.search.surrogate import Surrogate
+from tuner.space import Params
+from tuner.study import Study
+from tuner.trial import Measurement, Outcome, Record, Trial
+
+DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
+NOISE = 0.3
+
+
+def height(params: Params) -> float:
+    return 40 * exp(-((log10(float(params["lr"])) + 2.7) ** 2))
+
+
+def recorded(job: JobSpec) -> list[Record]:
+    chance, records = Random(0), []
+    for number in range(96):
+        drawn = Random(number // 2)
+        lr, decay = 10 ** drawn.uniform(-4.5, -2), 10 ** drawn.uniform(-6, -1)
+        params = {"lr": lr, "weight_decay": decay, "centers": drawn.choice([4, 25, 49])}
+        measurements = tuple(
+            Measurement(stop, {"mIoU": height(params) * stop / 480 + chance.gauss(0, NOISE)}, float(stop))
+            for stop in job.fidelity.stops
+        )
+        records.append(Record(Trial(number, params, number % 2), Outcome.COMPLETED, measurements))
+    return records
+
+
+@pytest.fixture
+def job(job_file: JobFile) -> JobSpec:
+    return read_job(job_file(budget={"trials": 40}))
+
+
+@pytest.fixture
+def surrogate(job: JobSpec) -> Surrogate:
+    return Surrogate(job, recorded(job))
+
+
+def simulated(job: JobSpec, surrogate: Surrogate, workers: int) -> tuple[Study, list[Moment]]:
+    study = Study(job, in_memory(job, DEFAULT), rule(job))
+    return study, list(simulate(study, surrogate, workers))
+
+
+def test_one_at_a_time_it_is_the_study_told_by_a_loop(job: JobSpec, surrogate: Surrogate) -> None:
+    study = Study(job, in_memory(job, DEFAULT), rule(job))
+    while trial := study.draw():
+        next(m for m in surrogate.training(trial) if study.measure(trial.number, m))
+    virtual, _ = simulated(job, surrogate, workers=1)
+    facts = [(r.trial, r.outcome, r.measurements) for r in study.records]
+    assert [(r.trial, r.outcome, r.measurements) for r in virtual.records] == facts
+    assert {r.outcome for r in virtual.records} == {Outcome.COMPLETED, Outcome.PRUNED}
+
+
+def test_with_more_workers_no_trial_is_lost_and_less_time_passes(job: JobSpec, surrogate: Surrogate) -> None:
+    one, eight = simulated(job, surrogate, workers=1), simulated(job, surrogate, workers=8)
+    for study, moments in (one, eight):
+        assert study.is_over
+        assert sorted(m.number for m in moments if m.ended) == list(range(40))
+        seconds = sum(r.last.seconds for r in study.records if r.last)
+        assert moments[-1].trial_hours == pytest.approx(seconds / 3600)
+    assert one[1][-1].hours == pytest.approx(one[1][-1].trial_hours)
+    assert eight[1][-1].hours < one[1][-1].hours / 4
+
+
+def test_near_the_best_is_reached_by_what_is_truly_near(job: JobSpec, surrogate: Surrogate) -> None:
+    study, moments = simulated(job, surrogate, workers=4)
+    cost = cost_of_near_best(study, surrogate, moments, near=5.0)
+    assert cost is not None
+    assert 0 < cost < moments[-1].trial_hours
+    assert cost_of_near_best(study, surrogate, moments, near=-1.0) is None
+
+
+def test_a_surrogate_predicts_what_was_left_out_and_keeps_the_noise(
+    job: JobSpec, surrogate: Surrogate
+) -> None:
+    heights = [height(record.trial.params) for record in recorded(job)]
+    assert surrogate.error < (max(heights) - min(heights)) / 8
+    assert surrogate.noise == pytest.approx(NOISE, rel=0.3)
+    again = [surrogate.training(Trial(1, DEFAULT, seed))[-1].metrics["mIoU"] for seed in (0, 0, 1)]
+    assert again[0] == again[1] != again[2]
+
+
+def test_curves_of_another_job_are_refused_with_their_line(job: JobSpec) -> None:
+    shorter = job.model_copy(update={"fidelity": job.fidelity.model_copy(update={"rungs": (60, 480)})})
+    assert Surrogate(shorter, recorded(job))
+    records = recorded(shorter)
+    with pytest.raises(BadInput, match="line 1: has other parameters, rungs or metric"):
+        Surrogate(job, records)
+    with pytest.raises(BadInput, match="1 drawings are too few"):
+        Surrogate(job, recorded(job)[:2])
+
+
+def test_the_command_tells_what_a_search_would_cost(job_file: JobFile, job: JobSpec, tmp_path: Path) -> None:
+    by_number = [record.measurements for record in recorded(job)]
+    file = tmp_path / "curves.jsonl"
+    list(curves.record([r.trial for r in recorded(job)], lambda trial: iter(by_number[trial.number]), file))
+    found = rehearsal.simulate(job_file(budget={"trials": 20, "seeds": 3}), file, 8, 5.0)
+    repeats = [record for record in found.records if record.trial.repeats is not None]
+    assert len(found.records) - len(repeats) == 20
+    assert repeats
+    assert found.hours < found.gpu_hours
