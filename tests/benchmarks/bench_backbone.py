@@ -1,6 +1,7 @@
 """What more centers cost: a training step of each published backbone, beside the paper's form written out.
 
-One picture of 512×512, float32, forward and backward; run it on a machine that does nothing else:
+One picture of 512×512, float32, forward and backward; the paper's form takes up to 17 GB. Run it on a machine
+that does nothing else:
 python tests/benchmarks/bench_backbone.py
 """
 
