@@ -4,8 +4,9 @@ TunerError                 a message for a person; never a traceback (exit code 
 ├── BadInput               a file, value or picture that cannot be used; nothing was started (exit code 2)
 └── TrialFailed            one trial could not go on; the study does
     ├── OutOfMemory
-    ├── Diverged           the loss is no longer a finite number
+    ├── Diverged           the loss is no longer a finite number, or has exploded
     └── Crashed            a rank raised
+        ├── CorruptPicture a picture cannot be read
         └── Died           a rank's process or node is gone
 """
 
@@ -51,6 +52,10 @@ class Diverged(TrialFailed):
 
 
 class Crashed(TrialFailed):
+    pass
+
+
+class CorruptPicture(Crashed):
     pass
 
 

@@ -134,6 +134,8 @@ class JobSpec(Strict):
     """An mmseg config; in the file, relative to the job's own folder."""
     data_root: Path
     """Where the pictures lie; in the file, relative to the current folder."""
+    corrupt_pictures: Literal["fail", "skip"] = "fail"
+    """What a training picture that cannot be read does: end its trial, or leave its turn to the next."""
     space: Space
     """In the file, the path of a space, relative to the job's own folder."""
     objective: Objective = Objective()

@@ -108,7 +108,9 @@ def trial_config(job: JobSpec, config: Config, trial: Trial) -> Config:
         result["optimizer"]["lr"] *= job.resources.lr_rule.factor(job.resources.global_batch)
     result["data"]["samples_per_gpu"] = job.resources.global_batch // job.resources.processes
     result[ACCUMULATION] = 1
-    return reproducible(with_data_root(result, job.data_root), trial.seed, job.resources.processes)
+    result = reproducible(with_data_root(result, job.data_root), trial.seed, job.resources.processes)
+    result["data"]["train"]["corrupt"] = job.corrupt_pictures
+    return result
 
 
 def pictures_at_once(config: Config) -> int:
@@ -148,7 +150,7 @@ def reproducible(config: Config, seed: int, ranks: int) -> Config:
     batch = data["samples_per_gpu"] * ranks
     samples = result["runner"]["max_iters"] * batch
     stream = {"type": STREAM, "dataset": dataset_of(result, "train"), "seed": seed, "samples": samples}
-    data["train"] = stream
+    data["train"] = {**stream, "corrupt": data["train"].get("corrupt", "fail")}
     data["train_dataloader"] = {**data.get("train_dataloader", {}), "shuffle": False}
     hooks = [hook for hook in result.get("custom_hooks", []) if hook["type"] != SEEDING]
     result["custom_hooks"] = [*hooks, {"type": SEEDING, "seed": seed, "batch": batch}]

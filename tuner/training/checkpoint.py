@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tuner.errors import BadInput
+from tuner.errors import BadInput, Crashed
 from tuner.paths import replacing
 
 Meta = dict[str, Any]
@@ -14,9 +14,14 @@ Meta = dict[str, Any]
 
 
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, meta: Meta) -> None:
+    """Raises Crashed when it cannot be written; what was there before stands."""
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    with replacing(path) as beside:
-        torch.save({"meta": meta, "state_dict": weights, "optimizer": optimizer.state_dict()}, beside)
+    content = {"meta": meta, "state_dict": weights, "optimizer": optimizer.state_dict()}
+    try:
+        with replacing(path) as beside:
+            torch.save(content, beside)
+    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError when the disk is full
+        raise Crashed(f"{path} cannot be written: {error}; the checkpoint before it stands") from error
 
 
 def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> Meta:

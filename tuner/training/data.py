@@ -1,9 +1,11 @@
 """What configs name of ours for data: the stream of samples, the seeding of iterations, aligned pictures."""
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import mmcv
@@ -19,11 +21,17 @@ from mmseg.models.segmentors.base import BaseSegmentor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from tuner.errors import CorruptPicture
 from tuner.models.layers import DropPath
+from tuner.training.pictures import is_readable
 from tuner.trial import Config, Place
+
+logger = logging.getLogger("tuner.training")
 
 SAMPLE = "sample"
 """A picture's number in the stream, in its meta data."""
+SKIPPED = "skipped"
+"""How many pictures were skipped before it, beside."""
 RATES = {
     nn.Dropout: "p",
     nn.Dropout2d: "p",
@@ -36,10 +44,15 @@ RATES = {
 
 @DATASETS.register_module()
 class SampleStream(Dataset[Any]):
-    """A training set as one long stream: every epoch shuffled anew, sample k a function of seed and k."""
+    """A training set as one long stream: every epoch shuffled anew, sample k a function of seed and k.
 
-    def __init__(self, dataset: Config, seed: int, samples: int) -> None:
+    A picture that cannot be read raises CorruptPicture; with corrupt="skip", the epoch's next has its turn.
+    """
+
+    def __init__(self, dataset: Config, seed: int, samples: int, corrupt: str = "fail") -> None:
         self.dataset = build_dataset(dataset)
+        name_corrupt_pictures(self.dataset)
+        self._skips = corrupt == "skip"
         self.CLASSES, self.PALETTE = self.dataset.CLASSES, self.dataset.PALETTE
         self._seed = seed
         self._samples = samples
@@ -49,11 +62,24 @@ class SampleStream(Dataset[Any]):
         return self._samples
 
     def __getitem__(self, index: int) -> Any:
-        epoch, position = divmod(index, len(self.dataset))
-        with _drawing_from(self._seed, index):
-            sample = self.dataset[int(self._order(epoch)[position])]
-        sample["img_metas"].data[SAMPLE] = index
+        skipped = 0
+        while True:
+            try:
+                sample = self._sample(index, skipped)
+                break
+            except CorruptPicture as error:
+                skipped += 1
+                if not self._skips or skipped == len(self.dataset):
+                    raise
+                logger.warning("skipped: %s", error)
+        sample["img_metas"].data.update({SAMPLE: index, SKIPPED: skipped})
         return sample
+
+    def _sample(self, index: int, skipped: int) -> Any:
+        epoch, position = divmod(index, len(self.dataset))
+        turn = (position + skipped) % len(self.dataset)
+        with _drawing_from(self._seed, index):
+            return self.dataset[int(self._order(epoch)[turn])]
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         return np.random.default_rng((self._seed, epoch)).permutation(len(self.dataset))
@@ -144,12 +170,46 @@ class TrainBatches:
         sampler = BatchesOf(place, data["samples_per_gpu"], first, config["runner"]["max_iters"])
         self._batches = iter(loader(dataset, data, batch_sampler=sampler))
         self._count = len(sampler)
+        self.skipped = 0
 
     def __len__(self) -> int:
         return self._count
 
     def __next__(self) -> Any:
-        return next(self._batches)
+        batch = next(self._batches)
+        metas = batch["img_metas"].data[0]
+        self.skipped += sum(meta.get(SKIPPED, 0) for meta in metas)
+        return batch
+
+
+class _Naming:
+    """A pipeline that names the file that it could not read."""
+
+    def __init__(self, pipeline: Callable[[Any], Any]) -> None:
+        self._pipeline = pipeline
+
+    def __call__(self, results: dict[str, Any]) -> Any:
+        try:
+            return self._pipeline(results)
+        except Exception as error:
+            for file in _files(results):
+                if not is_readable(file):
+                    what_next = "put a whole one in its place, or let the job say `corrupt_pictures: skip`"
+                    raise CorruptPicture(f"{file} cannot be read: {what_next}") from error
+            raise
+
+
+def _files(results: dict[str, Any]) -> Iterator[Path]:
+    """A sample's picture, and its labels where it has them."""
+    info = results["img_info"]
+    yield Path(results["img_prefix"] or "", info["filename"])
+    if "ann" in info:
+        yield Path(results["seg_prefix"] or "", info["ann"]["seg_map"])
+
+
+def name_corrupt_pictures(dataset: Any) -> None:
+    """Makes an mmseg data set raise CorruptPicture, with the file's name."""
+    dataset.pipeline = _Naming(dataset.pipeline)
 
 
 def loader(dataset: Any, data: Mapping[str, Any], **batches: Any) -> DataLoader[Any]:

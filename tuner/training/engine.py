@@ -2,10 +2,10 @@
 
 import copy
 import logging
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,15 @@ from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
 from torch import nn
 
-from tuner.errors import Diverged, OutOfMemory
+from tuner.errors import CorruptPicture, OutOfMemory
 from tuner.files import write_text
 from tuner.overrides import pictures_at_once
 from tuner.paths import TrialFolder
 from tuner.training import checkpoint
 from tuner.training.config import text
-from tuner.training.data import TrainBatches
+from tuner.training.data import TrainBatches, name_corrupt_pictures
 from tuner.training.evaluation import evaluate
+from tuner.training.losses import Losses
 from tuner.training.sweep import sweep
 from tuner.training.trainee import Trainee
 from tuner.trial import Config, Measurement, Place
@@ -53,10 +54,9 @@ class Training:
         self._meta: checkpoint.Meta = {
             "iteration": 0,
             "seconds": 0.0,
-            "loss": 0.0,
-            "steps": 0,
             "measurement": None,
         }
+        self._losses = Losses()
         if self._files.checkpoint.exists():
             self._resume()
         self._pending = self._measured_at_checkpoint()
@@ -78,37 +78,35 @@ class Training:
     def step(self, stops: tuple[int, ...]) -> Measurement:
         """Trains to the next stop, evaluates and saves; what the checkpoint was saved with is told again.
 
-        Raises Diverged when the loss is no number any more, OutOfMemory when the device has no room.
+        Raises Diverged when the loss has exploded, OutOfMemory when the device has no room, Crashed where a
+        picture cannot be read or the checkpoint not be written.
         """
         if self._pending:
             told, self._pending = self._pending, None
             return told
         until = next(stop for stop in stops if stop > self.iteration)
-        with _memory_told():
-            return self._train_and_evaluate(until, is_last=until == stops[-1])
+        try:
+            with _memory_told():
+                return self._train_and_evaluate(until, is_last=until == stops[-1])
+        except CorruptPicture as error:  # a loader process puts its traceback before it
+            raise CorruptPicture(str(error).rpartition("CorruptPicture: ")[2].strip()) from error
 
     def _train_and_evaluate(self, until: int, is_last: bool) -> Measurement:
         begun = time.perf_counter() - self._meta["seconds"]
         while self.iteration < until:
             self._runner.train(self._batches)
-            self._count_loss(self._runner.outputs["log_vars"]["loss"])
+            self._losses.add(self._runner.outputs["log_vars"]["loss"], self.iteration)
             if self.iteration % self._every == 0 and self.iteration < until:
                 self._save(seconds=time.perf_counter() - begun)
         metrics = self._evaluate()
-        metrics["loss"] = self._meta["loss"] / self._meta["steps"]
+        metrics["loss"] = self._losses.mean()
         if is_last and (counts := self._config.get("sweep_centers")):
             swept = sweep(self._segmentor, counts, False, self._evaluate, len(self._validation))
             metrics |= {f"mIoU.centers_{each.centers}": each.metrics["mIoU"] for each in swept}
         measurement = Measurement(until, metrics, time.perf_counter() - begun)
         told = {"iteration": until, "metrics": metrics, "seconds": measurement.seconds}
-        self._save(seconds=measurement.seconds, measurement=told, loss=0.0, steps=0)
+        self._save(seconds=measurement.seconds, measurement=told)
         return measurement
-
-    def _count_loss(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise Diverged(f"loss {loss} at iteration {self.iteration}")
-        self._meta["loss"] += loss
-        self._meta["steps"] += 1
 
     def _evaluate(self) -> dict[str, float]:
         if self._place.ranks > 1:
@@ -120,7 +118,7 @@ class Training:
     def _save(self, **changes: Any) -> None:
         self._meta |= {"iteration": self.iteration, "measurement": None, **changes}
         if self._place.rank == 0:
-            meta = {**self._meta, "CLASSES": list(self._validation.CLASSES)}
+            meta = {**self._meta, "losses": asdict(self._losses), "CLASSES": list(self._validation.CLASSES)}
             checkpoint.save(self._files.checkpoint, self._segmentor, self._runner.optimizer, meta)
         if self._place.ranks > 1 and self._meta["measurement"]:
             dist.barrier()
@@ -128,6 +126,7 @@ class Training:
     def _resume(self) -> None:
         meta = checkpoint.load(self._files.checkpoint, self._segmentor, self._runner.optimizer)
         self._meta |= {key: meta[key] for key in self._meta}
+        self._losses = Losses(**meta["losses"])
         self._runner._iter = meta["iteration"]
 
     def _measured_at_checkpoint(self) -> Measurement | None:
@@ -156,7 +155,9 @@ def segmentor(config: Config, place: Place) -> nn.Module:
 
 
 def validation_set(config: Config) -> Any:
-    return build_dataset(config["data"]["val"], {"test_mode": True})
+    dataset = build_dataset(config["data"]["val"], {"test_mode": True})
+    name_corrupt_pictures(dataset)
+    return dataset
 
 
 def _runner(config: Config, model: nn.Module, place: Place, folder: Path) -> IterBasedRunner:

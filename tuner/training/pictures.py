@@ -67,6 +67,15 @@ def fingerprint(config: Config) -> str:
     return digest.hexdigest()[:16]
 
 
+def is_readable(file: Path) -> bool:
+    try:
+        with Image.open(file) as image:
+            image.load()
+    except (OSError, SyntaxError):  # Pillow's word for a broken PNG
+        return False
+    return True
+
+
 def _split_problems(config: Config, split: str) -> Iterable[Problem]:
     pictures = PictureSet.of(config, split)
     if pictures is None:

@@ -1,0 +1,38 @@
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tuner.errors import Crashed
+from tuner.training import checkpoint
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("PytorchStreamWriter failed")]
+)
+def test_a_checkpoint_half_written_leaves_the_one_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def write_half(_content: Any, file: Path) -> None:
+        file.write_bytes(b"half")
+        raise error
+
+    file, model = tmp_path / "checkpoint.pth", nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint.save(file, model, optimizer, {"iteration": 1})
+    monkeypatch.setattr(torch, "save", write_half)
+    with pytest.raises(Crashed, match=r"cannot be written: .*; the checkpoint before it stands"):
+        checkpoint.save(file, model, optimizer, {"iteration": 2})
+    assert checkpoint.load(file, model, optimizer) == {"iteration": 1}
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_killed_process_left_beside_is_ignored(tmp_path: Path) -> None:
+    file, model = tmp_path / "checkpoint.pth", nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint.save(file, model, optimizer, {"iteration": 1})
+    (tmp_path / ".checkpoint.pth.7").write_bytes(file.read_bytes()[:100])
+    assert checkpoint.load(file, model, optimizer) == {"iteration": 1}

@@ -1,0 +1,80 @@
+"""Training samples: what a picture that cannot be read does to them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmseg.datasets import build_dataset
+
+from tests.conftest import ROOT
+from tuner.errors import CorruptPicture
+from tuner.overrides import apply, reproducible, with_data_root
+from tuner.training import config as configs
+from tuner.training.data import SKIPPED, SampleStream, TrainBatches
+from tuner.training.engine import Training
+from tuner.training.toy import draw
+from tuner.trial import Config, Place
+
+PICTURES = 6
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    draw(tmp_path / "toy", pictures=PICTURES, validation=2)
+    plain = configs.read(ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py")
+    small = {"runner.max_iters": 3, "data.samples_per_gpu": 2}
+    return reproducible(with_data_root(apply(plain, small, "test"), tmp_path / "toy"), seed=3, ranks=1)
+
+
+def break_off(config: Config, file: str) -> Path:
+    """Leaves the first half of a file."""
+    path = Path(config["data"]["train"]["dataset"]["data_root"], file)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def skipping(config: Config) -> SampleStream:
+    return build_dataset({**config["data"]["train"], "corrupt": "skip"})
+
+
+@pytest.mark.parametrize("file", ["images/training/0003.jpg", "annotations/training/0003.png"])
+def test_a_file_that_cannot_be_read_is_named(config: Config, file: str) -> None:
+    path = break_off(config, file)
+    stream = build_dataset(config["data"]["train"])
+    with pytest.raises(CorruptPicture, match=f"{path} cannot be read: put a whole one in its place, or let"):
+        [stream[number] for number in range(PICTURES)]
+
+
+def test_a_training_ends_with_the_files_name_whoever_loads_it(config: Config, tmp_path: Path) -> None:
+    path = break_off(config, "images/training/0003.jpg")
+    training = Training(apply(config, {"data.workers_per_gpu": 1}, "test"), tmp_path / "trial", Place())
+    with pytest.raises(CorruptPicture, match=f"^{path} cannot be read"):
+        training.step((3,))
+
+
+def test_a_skipped_picture_leaves_its_turn_to_the_next_of_the_epoch(config: Config) -> None:
+    whole = [skipping(config)[number]["img_metas"].data for number in range(PICTURES)]
+    assert [meta[SKIPPED] for meta in whole] == [0] * PICTURES
+    names = [meta["ori_filename"] for meta in whole]
+    broken = names.index("0003.jpg")
+    break_off(config, "images/training/0003.jpg")
+    found = [skipping(config)[number]["img_metas"].data for number in range(PICTURES)]
+    names[broken] = names[(broken + 1) % PICTURES]
+    assert [meta["ori_filename"] for meta in found] == names
+    assert sum(meta[SKIPPED] for meta in found) == 1
+    assert torch.equal(skipping(config)[broken]["img"].data, skipping(config)[broken]["img"].data)
+
+
+def test_skipped_pictures_are_counted(config: Config) -> None:
+    break_off(config, "images/training/0003.jpg")
+    batches = TrainBatches(skipping(config), config, Place(), first=0)
+    for _ in range(len(batches)):
+        next(batches)
+    assert batches.skipped == 1
+
+
+def test_a_set_without_any_whole_picture_is_no_endless_search(config: Config) -> None:
+    for number in range(PICTURES):
+        break_off(config, f"images/training/{number:04d}.jpg")
+    with pytest.raises(CorruptPicture):
+        skipping(config)[0]
