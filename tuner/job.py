@@ -84,6 +84,8 @@ class Resources(Strict):
     """Pictures that one step of the optimizer sees, over all ranks."""
     lr_rule: LearningRateRule | None = None
     """None trains with the learning rate as it is drawn, whatever the global batch."""
+    picture_cache: float = Field(default=0, ge=0)
+    """GiB of decoded pictures that every node keeps in its temporary folder for all its ranks and trials."""
     concurrent: int = Field(default=0, ge=0)
     """Trials at a time; 0 means as many as fit."""
     strategy: Literal["pack", "spread"] = "pack"

@@ -14,6 +14,8 @@ STREAM = "SampleStream"
 SEEDING = "SeedEachIteration"
 ACCUMULATION = "accumulation"
 """The config's key for how many parts a rank's share of the batch is trained in; mmseg ignores it."""
+PICTURE_CACHE = "picture_cache"
+"""The config's key for the GiB of decoded pictures that a node keeps; mmseg ignores it."""
 
 
 class UnknownPath(KeyError):
@@ -108,6 +110,7 @@ def trial_config(job: JobSpec, config: Config, trial: Trial) -> Config:
         result["optimizer"]["lr"] *= job.resources.lr_rule.factor(job.resources.global_batch)
     result["data"]["samples_per_gpu"] = job.resources.global_batch // job.resources.processes
     result[ACCUMULATION] = 1
+    result[PICTURE_CACHE] = job.resources.picture_cache
     result = reproducible(with_data_root(result, job.data_root), trial.seed, job.resources.processes)
     result["data"]["train"]["corrupt"] = job.corrupt_pictures
     return result

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Home:
 
     def trial(self, study: str, number: int) -> TrialFolder:
         return TrialFolder(self.study(study) / f"{number:04d}")
+
+
+def picture_cache() -> Path:
+    """The node's folder of decoded pictures, this user's alone: in its temporary folder, TMPDIR."""
+    return Path(gettempdir()) / f"tuner-pictures-{os.getuid()}"
 
 
 @contextmanager

@@ -8,6 +8,6 @@ load_from = None
 resume_from = None
 workflow = [("train", 1)]
 cudnn_benchmark = True
-accumulation = (
-    1  # parts that a GPU's pictures are trained in, one after the other; mmseg's own trainer ignores it
-)
+# Read by the tuner alone; mmseg's own trainer does without them:
+accumulation = 1  # parts that a GPU's pictures are trained in, one after the other
+picture_cache = 0  # GiB of decoded pictures that a node keeps

@@ -16,7 +16,7 @@ from mmcv.cnn.bricks.drop import DropPath as MmcvDropPath
 from mmcv.parallel import collate
 from mmcv.runner import HOOKS, Hook
 from mmseg.datasets import DATASETS, PIPELINES, build_dataset
-from mmseg.datasets.pipelines import Resize
+from mmseg.datasets.pipelines import Compose, Resize
 from mmseg.models.segmentors.base import BaseSegmentor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -185,8 +185,9 @@ class TrainBatches:
 class _Naming:
     """A pipeline that names the file that it could not read."""
 
-    def __init__(self, pipeline: Callable[[Any], Any]) -> None:
+    def __init__(self, pipeline: Compose) -> None:
         self._pipeline = pipeline
+        self.transforms = pipeline.transforms
 
     def __call__(self, results: dict[str, Any]) -> Any:
         try:

@@ -23,13 +23,14 @@ from torch import nn
 
 from tuner.errors import CorruptPicture, OutOfMemory
 from tuner.files import write_text
-from tuner.overrides import pictures_at_once
+from tuner.overrides import PICTURE_CACHE, pictures_at_once
 from tuner.paths import TrialFolder
 from tuner.training import checkpoint
 from tuner.training.config import text
 from tuner.training.data import TrainBatches, name_corrupt_pictures
 from tuner.training.evaluation import evaluate
 from tuner.training.losses import Losses
+from tuner.training.picture_cache import remember_pictures
 from tuner.training.sweep import sweep
 from tuner.training.trainee import Trainee
 from tuner.trial import Config, Measurement, Place
@@ -60,7 +61,9 @@ class Training:
         if self._files.checkpoint.exists():
             self._resume()
         self._pending = self._measured_at_checkpoint()
-        dataset = build_dataset(config["data"]["train"])
+        dataset = build_dataset(self._config["data"]["train"])
+        for pictures in (dataset.dataset, self._validation):
+            remember_pictures(pictures, self._config.get(PICTURE_CACHE, 0))
         self._batches = TrainBatches(dataset, config, place, first=self.iteration)
         self._every = config["checkpoint_config"]["interval"]
         self._runner.call_hook("before_run")

@@ -1,0 +1,85 @@
+"""Decoded pictures that a node keeps: the same samples, within a limit, whoever fills it."""
+
+import copy
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmseg.datasets import build_dataset
+
+from tests.conftest import ROOT
+from tuner.overrides import reproducible, with_data_root
+from tuner.paths import picture_cache
+from tuner.training import config as configs
+from tuner.training.picture_cache import GIB, SIZE, remember_pictures
+from tuner.training.toy import draw
+from tuner.trial import Config
+
+PICTURES = 10
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return picture_cache()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    draw(tmp_path / "toy", pictures=PICTURES, validation=1)
+    plain = configs.read(ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py")
+    return reproducible(with_data_root(plain, tmp_path / "toy"), seed=3, ranks=1)
+
+
+def copies(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.name != SIZE)
+
+
+def test_samples_are_equal_to_the_bit_with_and_without(config: Config, folder: Path) -> None:
+    plain, kept = (build_dataset(config["data"]["train"]) for _ in range(2))
+    remember_pictures(kept.dataset, 1.0)
+    for number in range(3 * PICTURES):
+        for key in ("img", "gt_semantic_seg"):
+            assert torch.equal(plain[number][key].data, kept[number][key].data)
+    assert len(copies(folder)) == 2 * PICTURES
+    assert int((folder / SIZE).read_text()) == sum(file.stat().st_size for file in copies(folder))
+
+
+def test_a_changed_picture_is_read_anew(config: Config, folder: Path) -> None:
+    dataset = build_dataset(config["data"]["train"]).dataset
+    remember_pictures(dataset, 1.0)
+    loader = dataset.pipeline.transforms[0]
+    file = Path(dataset.img_dir, dataset.img_infos[0]["filename"])
+    for _ in range(2):
+        loader.file_client.get(str(file))
+    file.write_bytes(Path(dataset.img_dir, dataset.img_infos[1]["filename"]).read_bytes() + b"longer")
+    found = loader.file_client.decode(loader.file_client.get(str(file)))
+    assert np.array_equal(found, mmcv.imread(str(file)))
+
+
+def test_the_limit_holds_and_what_has_no_room_is_read_as_before(config: Config, folder: Path) -> None:
+    dataset = build_dataset(config["data"]["train"]).dataset
+    remember_pictures(dataset, 100_000 / GIB)
+    for _ in range(2):
+        for index in range(PICTURES):
+            assert dataset[index]["img"].data.shape == (3, 96, 96)
+    assert 0 < sum(file.stat().st_size for file in copies(folder)) <= 100_000
+
+
+def fill(dataset: object, indices: list[int]) -> None:
+    for index in indices:
+        dataset[index]  # type: ignore[index]
+
+
+def test_processes_that_fill_it_together_keep_every_picture_once(config: Config, folder: Path) -> None:
+    dataset = build_dataset(config["data"]["train"]).dataset
+    remember_pictures(dataset, 1.0)
+    orders = [list(range(PICTURES)), list(reversed(range(PICTURES)))]
+    with ProcessPoolExecutor(2, mp_context=get_context("fork")) as pool:
+        list(pool.map(fill, [copy.copy(dataset)] * 2, orders))
+    assert len(copies(folder)) == 2 * PICTURES
+    assert int((folder / SIZE).read_text()) == sum(file.stat().st_size for file in copies(folder))
