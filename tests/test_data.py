@@ -45,6 +45,7 @@ def test_a_file_that_cannot_be_read_is_named(config: Config, file: str) -> None:
         [stream[number] for number in range(PICTURES)]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 on fork
 def test_a_training_ends_with_the_files_name_whoever_loads_it(config: Config, tmp_path: Path) -> None:
     path = break_off(config, "images/training/0003.jpg")
     training = Training(apply(config, {"data.workers_per_gpu": 1}, "test"), tmp_path / "trial", Place())

@@ -91,6 +91,16 @@ def test_training_cut_off_between_rungs_goes_on_from_its_last_checkpoint(
     assert_equal(weights(again), weights(whole))
 
 
+def test_a_measurement_says_how_it_was_trained(ready: Config, tmp_path: Path) -> None:
+    training = Training(apply(ready, {"accumulation": 2}, "test"), tmp_path, Place())
+    conditions = training.step((LENGTH,)).conditions
+    assert (conditions["pictures_at_once"], conditions["accumulation"]) == (2, 2)
+    assert conditions["pictures_per_second"] > 0
+    assert 0 < conditions["data_wait_percentage"] < 100
+    assert conditions["skipped_pictures"] == 0
+    assert Training(ready, tmp_path, Place()).step((LENGTH,)).conditions == conditions
+
+
 def losses_in_steps(config: Config, folder: Path, count: int) -> list[float]:
     training = Training(config, folder, Place())
     return [training.step(tuple(range(1, LENGTH + 1))).metrics["loss"] for _ in range(count)]

@@ -19,7 +19,7 @@ from tuner.files import read_job
 from tuner.job import JobSpec
 from tuner.tracking.dashboard import serve
 from tuner.tracking.mlflow import MlflowTracker
-from tuner.trial import Measurement, Outcome
+from tuner.trial import Measurement, Outcome, Record
 
 pytestmark = pytest.mark.cluster
 
@@ -190,6 +190,21 @@ def test_leaderboard_is_prepared(uri: str, database: Path, job: JobSpec) -> None
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`mIoU`", False)
     assert "params.`centers`" in view["selectedColumns"]
     assert "maximize mIoU" in tags["mlflow.note.content"]
+
+
+def test_how_a_trial_was_trained_stands_among_the_system_metrics(database: Path, job: JobSpec) -> None:
+    uri = f"sqlite:///{database}"
+    trials = [with_pace(number, 100.0) for number in range(4)] + [with_pace(4, 50.0)]
+    tracker(uri, database, job).end(trials, finished=True)
+    found = children(uri, job)
+    assert found[4].data.metrics["system/pictures_per_second"] == 50.0
+    assert [number for number, run in found.items() if "slowed by its node" in run.data.tags] == [4]
+
+
+def with_pace(number: int, pace: float) -> Record:
+    plain = record(number, Outcome.COMPLETED, 20.0)
+    (only,) = plain.measurements
+    return replace(plain, measurements=(replace(only, conditions={"pictures_per_second": pace}),))
 
 
 def test_config_is_shown_once_there_is_one(database: Path, job: JobSpec) -> None:

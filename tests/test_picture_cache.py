@@ -75,6 +75,7 @@ def fill(dataset: object, indices: list[int]) -> None:
         dataset[index]  # type: ignore[index]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 on fork
 def test_processes_that_fill_it_together_keep_every_picture_once(config: Config, folder: Path) -> None:
     dataset = build_dataset(config["data"]["train"]).dataset
     remember_pictures(dataset, 1.0)

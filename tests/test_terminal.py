@@ -9,7 +9,7 @@ from tests.records import STUDY, record
 from tuner.files import read_job
 from tuner.job import JobSpec
 from tuner.tracking.terminal import TrialTable, status_table
-from tuner.trial import Outcome
+from tuner.trial import Outcome, Record
 
 RUNNING = record(4, None, 22.0)
 
@@ -35,6 +35,18 @@ def test_leaderboard_has_the_best_completed_trial_first_and_names_the_default(jo
         ["2", "out"],
     ]
     assert rows[0] == ["3", "completed", "480", "42.25", "0.0004", "0.0001", "25"]
+
+
+def test_a_trial_slowed_by_its_node_is_marked(job: JobSpec) -> None:
+    def at(number: int, pace: float) -> Record:
+        plain = record(number, Outcome.COMPLETED, 20.0)
+        (only,) = plain.measurements
+        return replace(plain, measurements=(replace(only, conditions={"pictures_per_second": pace}),))
+
+    console = Console(file=StringIO(), width=80)
+    console.print(status_table(job, [at(number, 100.0) for number in range(4)] + [at(4, 50.0)]))
+    marked = [line for line in console.file.getvalue().splitlines() if "slowed by its node" in line]  # type: ignore[attr-defined]
+    assert [line.split()[0] for line in marked] == ["4"]
 
 
 def test_smaller_is_better_when_the_job_minimizes(job: JobSpec) -> None:

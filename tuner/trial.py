@@ -1,7 +1,7 @@
 """What a trial is, what is measured of it and how it ends."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, TypeAlias
@@ -34,6 +34,9 @@ class Measurement:
     """mIoU, mAcc, aAcc and IoU.<class> in percent; loss is the mean since the last evaluation."""
     seconds: float
     """Training and evaluation, from the trial's first iteration, without interruptions."""
+    conditions: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """How it was trained since the last one, which says nothing of how well: pictures_per_second,
+    data_wait_percentage, pictures_at_once, accumulation, …; see training/conditions.py."""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,11 @@ class OptunaStore:
         trial = optuna.Trial(self._study, self._frozen(number)._trial_id)
         if measurement.iteration not in self._frozen(number).intermediate_values:
             trial.report(measurement.metrics[self.job.objective.metric], measurement.iteration)
-        facts = {"metrics": dict(measurement.metrics), "seconds": measurement.seconds}
+        facts = {
+            "metrics": dict(measurement.metrics),
+            "seconds": measurement.seconds,
+            "conditions": dict(measurement.conditions),
+        }
         trial.set_user_attr(f"{MEASUREMENT}{measurement.iteration}", facts)
 
     def ended(self, number: int, outcome: Outcome, note: str) -> None:
@@ -221,7 +225,7 @@ def _measurements(attrs: Mapping[str, Any]) -> tuple[Measurement, ...]:
         for key, facts in attrs.items()
         if key.startswith(MEASUREMENT)
     }
-    return tuple(Measurement(i, found[i]["metrics"], found[i]["seconds"]) for i in sorted(found))
+    return tuple(Measurement(i, **found[i]) for i in sorted(found))
 
 
 def _differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

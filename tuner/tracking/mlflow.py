@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.job import JobSpec
+from tuner.pace import slowed
 from tuner.race import best, judged
 from tuner.tracking.dashboard import VIEW_TAG, description, is_server, leaderboard, safe_name
 from tuner.trial import Measurement, Outcome, Record
@@ -29,6 +30,7 @@ AWAY = (MlflowException, OSError, SQLAlchemyError)
 """What MLflow's client raises when its server or database does not answer."""
 SHORT_WAITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 STUDY, TRIAL, OUTCOME, NOTE = "tuner.study", "tuner.trial", "outcome", "note"
+SLOWED = "slowed by its node"
 PARENT, TEXT = "mlflow.parentRunId", "mlflow.note.content"
 RUNNING, INTERRUPTED = "running", "interrupted"
 STATUS = {
@@ -114,7 +116,8 @@ class Child:
     outcome: str = ""
     iteration: int = 0
     """Of the last measurement that is known to be written."""
-    has_config: bool = False
+    config: str | None = None
+    """That is known to be written: short of memory, a trial's changes."""
 
 
 class StudyRuns:
@@ -138,9 +141,9 @@ class StudyRuns:
         if record.outcome and child.outcome == record.outcome.value:
             return
         self._write_measurements(child, record)
-        if config is not None and not child.has_config:
+        if config is not None and child.config != config:
             self._client.log_text(child.run_id, config, "config.py")
-            child.has_config = True
+            child.config = config
         if record.note:
             self._client.set_tag(child.run_id, NOTE, record.note)
         self._set_outcome(child, record.outcome.value if record.outcome else RUNNING, record.ended)
@@ -150,6 +153,8 @@ class StudyRuns:
         for record in records:
             if record.outcome is None:
                 self._set_outcome(self._children[record.trial.number], INTERRUPTED)
+        for number in slowed(records):
+            self._client.set_tag(self._children[number].run_id, SLOWED, "true")
         metric = self._job.objective.metric
         if first := best(self._job, records):
             self._client.log_metric(self._parent, safe_name(f"best.{metric}"), first.value(metric) or 0.0)
@@ -234,10 +239,9 @@ def _facts(job: JobSpec) -> dict[str, str]:
 
 def _metrics(measurement: Measurement, start: int) -> list[Metric]:
     timestamp = start + round(measurement.seconds * 1000)
-    return [
-        Metric(safe_name(name), value, timestamp, measurement.iteration)
-        for name, value in measurement.metrics.items()
-    ]
+    values = {safe_name(name): value for name, value in measurement.metrics.items()}
+    values |= {f"system/{name}": value for name, value in measurement.conditions.items()}
+    return [Metric(name, value, timestamp, measurement.iteration) for name, value in values.items()]
 
 
 def _milliseconds(moment: datetime | None) -> int:

@@ -13,11 +13,13 @@ from rich.text import Text
 
 from tuner.job import JobSpec
 from tuner.memory import GIB, Memory
+from tuner.pace import slowed
 from tuner.plan import Plan
 from tuner.race import best, judged
 from tuner.trial import Outcome, Record, Swept, Trial, Value
 
 UNFINISHED = "unfinished"
+SLOWED = ", slowed by its node"
 ORDER = (Outcome.COMPLETED, None, Outcome.PRUNED, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.CRASHED)
 OWN_COLUMNS = 4
 """A space with more parameters shows them in one column."""
@@ -184,21 +186,23 @@ def _table(job: JobSpec, records: list[Record]) -> Table:
     own = len(names) <= OWN_COLUMNS
     for name in names if own else ["parameters"]:
         table.add_column(name, overflow="fold")
-    first = best(job, records)
+    first, slow = best(job, records), slowed(records)
     for record in records:
         params = [_short(record.trial.params.get(name, "")) for name in names]
         cells = params if own else [_listed(record.trial)]
-        table.add_row(*_facts(job, record), *cells, style="bold green" if record is first else "")
+        facts = _facts(job, record, is_slowed=record.trial.number in slow)
+        table.add_row(*facts, *cells, style="bold green" if record is first else "")
     return table
 
 
-def _facts(job: JobSpec, record: Record) -> list[Text]:
+def _facts(job: JobSpec, record: Record, *, is_slowed: bool) -> list[Text]:
     number, repeats = record.trial.number, record.trial.repeats
     value = record.value(job.objective.metric)
     name = str(number) if repeats is None else f"{number} ({repeats} again)"
+    outcome = record.outcome.value if record.outcome else UNFINISHED
     return [
         Text("default 0" if number == 0 else name),
-        Text(record.outcome.value if record.outcome else UNFINISHED),
+        Text(outcome + (SLOWED if is_slowed else "")),
         Text(str(record.last.iteration) if record.last else ""),
         Text("" if value is None else f"{value:.2f}"),
     ]

@@ -1,45 +1,29 @@
-"""What configs name of ours for data: the stream of samples, the seeding of iterations, aligned pictures."""
+"""What configs name of ours for data: the stream of samples, aligned pictures."""
 
 import logging
-import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import lru_cache, partial
+import time
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import mmcv
 import numpy as np
 import torch
-from mmcv.cnn.bricks.drop import Dropout as MmcvDropout
-from mmcv.cnn.bricks.drop import DropPath as MmcvDropPath
 from mmcv.parallel import collate
-from mmcv.runner import HOOKS, Hook
 from mmseg.datasets import DATASETS, PIPELINES, build_dataset
 from mmseg.datasets.pipelines import Compose, Resize
-from mmseg.models.segmentors.base import BaseSegmentor
-from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tuner.errors import CorruptPicture
-from tuner.models.layers import DropPath
 from tuner.training.pictures import is_readable
+from tuner.training.seeding import SAMPLE, drawing_from
 from tuner.trial import Config, Place
 
 logger = logging.getLogger("tuner.training")
 
-SAMPLE = "sample"
-"""A picture's number in the stream, in its meta data."""
 SKIPPED = "skipped"
-"""How many pictures were skipped before it, beside."""
-RATES = {
-    nn.Dropout: "p",
-    nn.Dropout2d: "p",
-    MmcvDropout: "p",
-    DropPath: "rate",
-    MmcvDropPath: "drop_prob",
-}
-"""The layers that draw, and their attribute that is 0 when they do not."""
+"""In a sample's meta data: how many pictures were skipped for it."""
 
 
 @DATASETS.register_module()
@@ -78,43 +62,11 @@ class SampleStream(Dataset[Any]):
     def _sample(self, index: int, skipped: int) -> Any:
         epoch, position = divmod(index, len(self.dataset))
         turn = (position + skipped) % len(self.dataset)
-        with _drawing_from(self._seed, index):
+        with drawing_from(self._seed, index):
             return self.dataset[int(self._order(epoch)[turn])]
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         return np.random.default_rng((self._seed, epoch)).permutation(len(self.dataset))
-
-
-@HOOKS.register_module()
-class SeedEachIteration(Hook):  # type: ignore[misc]
-    """What is dropped of sample k follows from the seed and k, whatever rank trains it beside what others.
-
-    Every forward draws for all samples of its iteration, `batch` of them, and takes those of its own. Layers
-    that mix samples before they drop, as window attention does, draw by the iteration alone.
-    """
-
-    def __init__(self, seed: int, batch: int) -> None:
-        self._seed, self._batch = seed, batch
-        self._own: list[int] = []
-
-    def before_run(self, runner: Any) -> None:
-        for module in runner.model.modules():
-            if isinstance(module, BaseSegmentor):
-                module.register_forward_pre_hook(self._seed_forward, with_kwargs=True)
-            elif getattr(module, RATES.get(type(module), ""), 0.0) > 0:
-                module.forward = partial(self._drop, module, module.forward)
-
-    def _seed_forward(self, model: nn.Module, _arguments: Any, named: dict[str, Any]) -> None:
-        if model.training:
-            numbers = [meta[SAMPLE] for meta in named["img_metas"]]
-            torch.manual_seed(_one_number(self._seed, numbers[0] // self._batch))
-            self._own = [number % self._batch for number in numbers]
-
-    def _drop(self, layer: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        if not layer.training or len(x) != len(self._own):
-            return forward(x)
-        shape = x.shape[1:] if isinstance(layer, nn.Dropout) else (*x.shape[1:2], *(1 for _ in x.shape[2:]))
-        return x * forward(x.new_ones(self._batch, *shape))[self._own]
 
 
 @PIPELINES.register_module()
@@ -170,13 +122,18 @@ class TrainBatches:
         sampler = BatchesOf(place, data["samples_per_gpu"], first, config["runner"]["max_iters"])
         self._batches = iter(loader(dataset, data, batch_sampler=sampler))
         self._count = len(sampler)
+        self.waited = 0.0
+        """Seconds that the training stood still for data."""
         self.skipped = 0
+        """Pictures of this rank that could not be read."""
 
     def __len__(self) -> int:
         return self._count
 
     def __next__(self) -> Any:
+        begun = time.perf_counter()
         batch = next(self._batches)
+        self.waited += time.perf_counter() - begun
         metas = batch["img_metas"].data[0]
         self.skipped += sum(meta.get(SKIPPED, 0) for meta in metas)
         return batch
@@ -233,21 +190,3 @@ class _Collate:
 
     def __call__(self, batch: list[Any]) -> Any:
         return collate(batch, samples_per_gpu=self._samples_per_gpu)
-
-
-@contextmanager
-def _drawing_from(*parts: int) -> Iterator[None]:
-    """Python's and NumPy's global generators, which mmseg's pipelines draw from, start at these numbers."""
-    kept = random.getstate(), np.random.get_state()
-    number = _one_number(*parts)
-    random.seed(number)
-    np.random.seed(number)
-    try:
-        yield
-    finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])
-
-
-def _one_number(*parts: int) -> int:
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])

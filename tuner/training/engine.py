@@ -26,6 +26,7 @@ from tuner.files import write_text
 from tuner.overrides import PICTURE_CACHE, pictures_at_once
 from tuner.paths import TrialFolder
 from tuner.training import checkpoint
+from tuner.training.conditions import Conditions
 from tuner.training.config import text
 from tuner.training.data import TrainBatches, name_corrupt_pictures
 from tuner.training.evaluation import evaluate
@@ -65,6 +66,7 @@ class Training:
         for pictures in (dataset.dataset, self._validation):
             remember_pictures(pictures, self._config.get(PICTURE_CACHE, 0))
         self._batches = TrainBatches(dataset, config, place, first=self.iteration)
+        self._conditions = Conditions(self._config, place, self._batches)
         self._every = config["checkpoint_config"]["interval"]
         self._runner.call_hook("before_run")
         self._runner.call_hook("before_epoch")
@@ -96,18 +98,21 @@ class Training:
 
     def _train_and_evaluate(self, until: int, is_last: bool) -> Measurement:
         begun = time.perf_counter() - self._meta["seconds"]
+        self._conditions.begin()
         while self.iteration < until:
             self._runner.train(self._batches)
+            self._conditions.count()
             self._losses.add(self._runner.outputs["log_vars"]["loss"], self.iteration)
             if self.iteration % self._every == 0 and self.iteration < until:
                 self._save(seconds=time.perf_counter() - begun)
+        conditions = self._conditions.read()
         metrics = self._evaluate()
         metrics["loss"] = self._losses.mean()
         if is_last and (counts := self._config.get("sweep_centers")):
             swept = sweep(self._segmentor, counts, False, self._evaluate, len(self._validation))
             metrics |= {f"mIoU.centers_{each.centers}": each.metrics["mIoU"] for each in swept}
-        measurement = Measurement(until, metrics, time.perf_counter() - begun)
-        told = {"iteration": until, "metrics": metrics, "seconds": measurement.seconds}
+        measurement = Measurement(until, metrics, time.perf_counter() - begun, conditions)
+        told = asdict(measurement)
         self._save(seconds=measurement.seconds, measurement=told)
         return measurement
 

@@ -38,7 +38,8 @@ class SyntheticTraining:
         if self._place.rank == 0:
             write_json(self._progress, {"iteration": self._iteration})
         seconds = self._config["runner"]["seconds_per_iteration"] * self._iteration
-        return Measurement(self._iteration, {"mIoU": self._miou()}, seconds)
+        conditions = {"pictures_at_once": pictures_at_once(self._config)}
+        return Measurement(self._iteration, {"mIoU": self._miou()}, seconds, conditions)
 
     def _fail_where_told(self) -> None:
         runner, learning_rate = self._config["runner"], self._config["optimizer"]["lr"]
