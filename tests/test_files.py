@@ -132,6 +132,10 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
         ),
         ({"resources": {"gpus_per_trial": 1.5, "global_batch": 8}}, "must be whole, got 1.5"),
         ({"resources": {"gpus_per_trial": 3, "global_batch": 8}}, "a multiple of the ranks (3), got 8"),
+        (
+            {"budget": {"trials": 9, "gpu_hours": 2}},
+            "budget.gpu_hours counts no CPU (gpus_per_trial is 0): set budget.hours instead",
+        ),
         ({"budget": {"trials": 0}}, "budget.trials: Input should be greater than 0, got 0"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import JobFile
 from tuner.errors import BadInput, TunerError
 from tuner.files import read_job
-from tuner.job import Budget, JobSpec
+from tuner.job import Budget, JobSpec, Resources
 from tuner.race import best
 from tuner.search.scheduling import asha, hyperband, median_rule, rule
 from tuner.search.store import load_study, open_study
@@ -183,6 +183,19 @@ def test_a_study_that_is_not_there_is_told_with_those_that_are(storage: str, job
 def test_no_trial_is_drawn_after_the_hours(storage: str, job: JobSpec) -> None:
     late = job.model_copy(update={"budget": job.budget.model_copy(update={"hours": 1e-12})})
     assert opened(storage, late).draw() is None
+
+
+def test_the_search_ends_with_its_gpu_hours_and_the_race_follows(storage: str, job: JobSpec) -> None:
+    budget = Budget(trials=12, seeds=2, gpu_hours=100 / 3600)
+    limited = job.model_copy(
+        update={"budget": budget, "resources": Resources(gpus_per_trial=1, global_batch=8)}
+    )
+    study = opened(storage, limited)
+    list(steps(study))
+    search = [r.last.seconds for r in study.records if r.trial.repeats is None and r.last]
+    assert sum(search[:-1]) < 100 <= sum(search)
+    assert len(study.records) > len(search)
+    assert study.is_over
 
 
 def test_the_hours_before_a_restart_count(storage: str, job: JobSpec) -> None:

@@ -24,6 +24,8 @@ class Budget(Strict):
     """After the search the default and the best few are trained again, with as many other seeds; 1: not."""
     hours: float = Field(default=24.0 * 7, gt=0)
     """No trial is drawn after this many hours of search, restarts included; those that run end as usual."""
+    gpu_hours: float | None = Field(default=None, gt=0)
+    """The search draws no more trials when its trials have held GPUs for so long; repeats come on top."""
     retries: int = Field(default=2, ge=0)
     """How often a trial whose rank raised or died goes on from its checkpoint before it counts as crashed."""
 
@@ -147,3 +149,9 @@ class JobSpec(Strict):
     search: Search = Search()
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the sampler and of every trial: trials differ by their parameters alone."""
+
+    @model_validator(mode="after")
+    def _counts_gpus(self) -> "JobSpec":
+        if self.budget.gpu_hours is not None and not self.resources.gpus_per_trial:
+            raise ValueError("budget.gpu_hours counts no CPU (gpus_per_trial is 0): set budget.hours instead")
+        return self

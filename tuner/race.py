@@ -15,10 +15,13 @@ FINALISTS = 4
 
 
 def due(job: JobSpec, records: Iterable[Record]) -> list[tuple[int, int]]:
-    """The number and seed of each repeat to be trained now; none before, between and after the rounds."""
+    """The number and seed of each repeat to be trained now, given that the search draws no more trials.
+
+    None while trials of the search or of a round run, and after the last round.
+    """
     known = list(records)
     search = [record for record in known if record.trial.repeats is None]
-    if job.budget.seeds < 2 or len(search) < job.budget.trials or not all(r.outcome for r in search):
+    if job.budget.seeds < 2 or not all(r.outcome for r in search):
         return []
     trained = {(record.trial.repeats, record.trial.seed): record for record in known}
     racers = finalists(job, search) if search[0].outcome is Outcome.COMPLETED else []

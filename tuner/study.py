@@ -61,6 +61,8 @@ class Study:
     @property
     def left(self) -> int:
         """How many trials of the search are still to be drawn."""
+        if self._gpu_hours_are_spent():
+            return 0
         return self.job.budget.trials - sum(record.trial.repeats is None for record in self._records.values())
 
     @property
@@ -121,6 +123,13 @@ class Study:
         told = f"retry {len(crashes)} of {self.job.budget.retries}"
         logger.warning("trial %d: %s; it goes on from its checkpoint, %s", number, note, told)
         self._interrupted.append(self._records[number].trial)
+
+    def _gpu_hours_are_spent(self) -> bool:
+        limit, search = self.job.budget.gpu_hours, (r for r in self.records if r.trial.repeats is None)
+        if limit is None:
+            return False
+        seconds = sum(record.last.seconds for record in search if record.last)
+        return seconds / 3600 * self.job.resources.gpus_per_trial >= limit
 
     def _judge(self, number: int, measurement: Measurement) -> Outcome | None:
         if measurement.iteration >= self.job.fidelity.iterations:

@@ -169,7 +169,9 @@ class StudyRuns:
         run_id: str = run.info.run_id
         facts = {key: value for key, value in _facts(self._job).items() if key not in run.data.params}
         params = [Param(key, value) for key, value in facts.items()]
-        budget = [RunTag(f"budget.{key}", f"{value:g}") for key, value in self._job.budget]
+        budget = [
+            RunTag(f"budget.{key}", f"{value:g}") for key, value in self._job.budget if value is not None
+        ]
         self._client.log_batch(run_id, params=params, tags=budget)
         self._client.update_run(run_id, STATUS[RUNNING])
         return run_id
