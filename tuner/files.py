@@ -67,7 +67,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise BadInput.of(str(path), f"cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadInput.of(str(path), f"is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise BadInput.of(str(path), f"must hold keys and values, got {type(content).__name__}")
@@ -76,6 +76,9 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 def _make_paths_absolute(content: dict[str, Any], path: Path, pictures_are_here: bool) -> list[Problem]:
     """`config` is relative to the job's folder, `data_root` to the current one."""
+    no_paths = [key for key in ("config", "data_root", "space") if not _can_be_path(content.get(key))]
+    if no_paths:
+        return [Problem(str(path), f"{key}: {content[key]!r} cannot be a path") for key in no_paths]
     problems = []
     if isinstance(config := content.get("config"), str):
         file = (path.parent / config).resolve()
@@ -92,8 +95,22 @@ def _make_paths_absolute(content: dict[str, Any], path: Path, pictures_are_here:
     return problems
 
 
+def _can_be_path(value: object) -> bool:
+    """False for text that the system refuses as a path: too long, or with a null character."""
+    try:
+        if isinstance(value, str):
+            Path(value).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _inline_space(content: dict[str, Any], path: Path) -> tuple[Problem, ...]:
     name = content.get("space")
+    if not _can_be_path(name):
+        return ()
     if not isinstance(name, str):
         return () if name is None else (Problem(str(path), "space: must be the path of a space's file"),)
     try:
