@@ -1,6 +1,7 @@
 """Draws that keep to a space's constraints and conditions."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from tuner.search.store import OptunaStore, open_study
 from tuner.space import Params
 from tuner.trial import Measurement, Outcome
 
-SPACE = {
+SPACE: dict[str, Any] = {
     "parameters": {
         "kind": {"type": "choice", "choices": ["wide", "deep"], "sets": "a"},
         "width": {"type": "int", "low": 1, "high": 64, "sets": "b", "only_when": {"a": "wide"}},
@@ -54,6 +55,17 @@ def test_every_draw_satisfies_constraints_and_conditions_and_leaves_no_other_row
     assert all(store.job.space.allows(params) and params["fixed"] == 2 for params in found)
     assert {params["kind"]: "width" in params for params in found} == {"wide": True, "deep": False}
     assert [dict(record.trial.params) for record in store.records()] == found
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "prior", "gp"])
+def test_every_sampler_keeps_to_the_constraints(job_file: JobFile, tmp_path: Path, sampler: str) -> None:
+    parameters = {name: SPACE["parameters"][name] for name in ("rate", "fixed")}
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump({"parameters": parameters, "constraints": ["rate * fixed > 1"]}))
+    job = read_job(job_file(space=str(file), search={"sampler": sampler}, budget={"trials": 121}))
+    default = {"rate": 0.7, "fixed": 2}
+    for params in drawn(open_study(f"sqlite:///{tmp_path}/s.db", job, {"data": "abc"}, default), 4):
+        assert job.space.allows(params)
 
 
 def test_a_draw_keeps_to_what_fits(job_file: JobFile, store: OptunaStore, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def runs(job: JobSpec) -> None:
     study.add_trial(default)
     event("accepted")
     try:
-        drawn = draw(study, job, 1, job.space.allows, Failures(job.space))
+        drawn = draw(study, job, [default], job.space.allows, Failures(job.space))
     except TunerError:
         event("constraints leave nothing but the default")
         return

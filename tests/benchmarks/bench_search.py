@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from random import Random
 
 import optuna
 import yaml
@@ -20,11 +21,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.conftest import JOB
 from tuner.files import read_job
 from tuner.job import JobSpec
+from tuner.search.cube import value_at
 from tuner.search.drawing import decided, sketch
 from tuner.search.failures import OUTCOME
-from tuner.search.sampling import drawn_at_random
 from tuner.search.store import OptunaStore, open_study
-from tuner.trial import Measurement, Outcome
+from tuner.space import ChoiceParameter
+from tuner.trial import Measurement, Outcome, Value
 
 PASTS = (100, 1000, 5000)
 DRAWS = 5
@@ -55,8 +57,17 @@ def measured(folder: Path, past: int) -> list[float]:
 def fill(storage: str, job: JobSpec, past: int) -> None:
     """Of ten, one completed, eight pruned at the first rung and one out of memory."""
     rows = optuna.load_study(study_name=job.name, storage=storage)
-    params = drawn_at_random(job.space, seed=0)
-    rows.add_trials(row(decided(sketch(number), next(params), job.space)) for number in range(past))
+    chance = Random(0)
+    rows.add_trials(row(decided(sketch(number), evenly(job, chance), job.space)) for number in range(past))
+
+
+def evenly(job: JobSpec, chance: Random) -> dict[str, Value]:
+    return {
+        name: chance.choice(parameter.choices)
+        if isinstance(parameter, ChoiceParameter)
+        else value_at(parameter, chance.random())
+        for name, parameter in job.space.parameters.items()
+    }
 
 
 def row(trial: FrozenTrial) -> FrozenTrial:

@@ -37,19 +37,23 @@ def draw(
     number = seen[-1].number + 1 if seen else 0
     daring = Random(f"{job.seed}/{number}").random()
     aimless = job.model_copy(update={"search": Search(sampler="random")})
-    chosen = aimless if daring < failures.largest_share else job
+    is_daring = job.search.sampler != "grid" and daring < failures.largest_share
+    chosen = aimless if is_daring else job
     shown = list(map(_lesson, seen))
     for attempt in range(ATTEMPTS):
-        trial = sketch(number)
+        trial = sketch(number if attempt == 0 else NOT_WRITTEN)  # a grid's first try goes by the number
         ours = optuna.load_study(
             study_name=study.study_name,
             storage=_Desk(study._storage, trial, shown),  # type: ignore[arg-type]
             sampler=sampler(chosen, job.seed + attempt * SEEDS, number),
         )
         params = _params(ours, trial, job.space)
-        if allowed(params) and daring < failures.share(params):
+        keeps_away = job.search.sampler != "grid" and daring >= failures.share(params)
+        if allowed(params) and not keeps_away:
             return decided(trial, params, job.space)
-        shown.append(decided(sketch(number + 1 + attempt), params, job.space))
+        turned_down = decided(sketch(number + 1 + attempt), params, job.space)
+        turned_down.system_attrs = trial.system_attrs
+        shown.append(turned_down)
     raise TunerError(
         f"study {job.name}: of {ATTEMPTS} draws for trial {number} none was allowed: "
         "the space's constraints leave next to nothing of it; loosen them or narrow its ranges"
