@@ -17,6 +17,7 @@ from tuner.job import JobSpec
 from tuner.search.drawing import Allowed, decided, draw, sketch
 from tuner.search.failures import OUTCOME, Failures
 from tuner.search.lease import Lease
+from tuner.search.patience import patient_storage, patiently
 from tuner.search.sampling import BEST, seen
 from tuner.space import Params
 from tuner.trial import Measurement, Outcome, Record, Trial, Value
@@ -38,6 +39,7 @@ class OptunaStore:
 
     def __init__(self, study: optuna.Study, lease: Lease | None = None, fits: Allowed = _anything) -> None:
         self._study = study
+        self._study.sampler = optuna.samplers.RandomSampler()  # else Optuna's draws at each measurement
         self.lease = lease
         """The driver's; who only looks needs none."""
         self.job = JobSpec.model_validate(study.user_attrs[JOB])
@@ -111,7 +113,7 @@ class OptunaStore:
 
     def _renew(self) -> None:
         if self.lease:
-            self.lease.renew()
+            patiently(self.lease.renew)()
 
     def _allows(self, params: Params) -> bool:
         return self.job.space.allows(params) and self._fits(params)
@@ -203,7 +205,7 @@ def _connect(storage: str) -> optuna.storages.BaseStorage:
         file.parent.mkdir(parents=True, exist_ok=True)
     for attempts_left in (2, 1, 0):
         try:
-            return optuna.storages.RDBStorage(storage)
+            return patient_storage(storage)
         except Exception as error:
             if not attempts_left:
                 reason = str(error).splitlines()[0]
