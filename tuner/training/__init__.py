@@ -14,11 +14,16 @@ class Session(Protocol):
 
 
 def open_training(config: Config, folder: Path, place: Place) -> Session:
-    """Takes up the folder's checkpoint where there is one."""
+    """Takes up the folder's checkpoint where there is one.
+
+    Raises Crashed when the training before has not given its GPU memory back.
+    """
     if config["runner"]["type"] == "Synthetic":
         from tuner.training.synthetic import SyntheticTraining
 
         return SyntheticTraining(config, folder, place)
     from tuner.training.engine import Training
+    from tuner.training.process_group import check_memory_is_back
 
+    check_memory_is_back(place)
     return Training(config, folder, place)

@@ -5,10 +5,14 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from tuner.errors import Crashed
 from tuner.trial import Place
 
 TIMEOUT = timedelta(minutes=30)
 """Longest wait in a collective; a rank that died is noticed by its gang long before."""
+
+KEPT = 64 * 2**20
+"""Bytes of a GPU that PyTorch may keep for itself between trainings, for cuBLAS mostly."""
 
 
 def join(rank: int, ranks: int, address: str, gpus_per_rank: float) -> Place:
@@ -21,3 +25,13 @@ def join(rank: int, ranks: int, address: str, gpus_per_rank: float) -> Place:
             backend, init_method=f"tcp://{address}", rank=rank, world_size=ranks, timeout=TIMEOUT
         )
     return Place(rank, ranks, device)
+
+
+def check_memory_is_back(place: Place) -> None:
+    """Raises Crashed when an earlier training of this process still holds memory of the GPU."""
+    if place.device == "cpu":
+        return
+    torch.cuda.empty_cache()
+    held = torch.cuda.memory_allocated(place.device)
+    if held > KEPT:
+        raise Crashed(f"the training before holds {held / 2**20:.0f} MiB of the GPU: a new process is needed")
