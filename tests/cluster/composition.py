@@ -1,15 +1,18 @@
 """docker/compose.yaml as plain processes of this machine: other ports and folders, the same commands."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from tests.conftest import ROOT, clean_environment
@@ -28,7 +31,7 @@ class Composition:
     """What the containers have as /srv/tuner."""
     ports: dict[int, int]
     services: dict[str, Any]
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> "Composition":
@@ -56,7 +59,7 @@ class Composition:
 
     def start(self, service: str, *own: str) -> None:
         """Returns when the service is healthy. `own` are options that it needs for want of a container."""
-        self._start(service, [*self.services[service]["command"], *own])
+        self._start(service, [*map(str, self.services[service]["command"]), *own])
 
     def start_postgres(self) -> None:
         """As the image's entry point does: a user with a password, a database and our script."""
@@ -77,13 +80,32 @@ class Composition:
             f"--pwfile={password}",
         ]
         self._call("postgres", [*as_user, *initdb])
-        self._start("postgres", [*as_user, "postgres", "-D", str(data), "-k", str(data), "-h", HOST])
+        self.services["postgres"]["command"] = [*as_user, "postgres", "-D", data, "-k", data, "-h", HOST]
+        self.start("postgres")
         self._call("postgres", ["createdb", "--username=tuner", "studies"])
         self._call("postgres", [str(ROOT / "docker" / "databases.sh")])
 
+    def start_node(self, name: str, *own: str) -> None:
+        """A node like `worker`, under another name and on ports of its own."""
+        usual, port = str(self.ports[52365]), str(free_ports(0)[0])
+        self.services[name] = json.loads(json.dumps(self.services["worker"]).replace(usual, port))
+        self.start(name, f"--temp-dir={self.folder / name}", *own)
+
+    def family(self, service: str) -> list[psutil.Process]:
+        """The service's processes, its first one first."""
+        first = psutil.Process(self.processes[service].pid)
+        return [first, *first.children(recursive=True)]
+
+    def kill(self, service: str) -> None:
+        family = self.family(service)
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(family)
+
     def end(self) -> None:
         end_all(str(self.folder))
-        for process in self.processes:
+        for process in self.processes.values():
             process.wait()
 
     def _start(self, service: str, command: list[str]) -> None:
@@ -93,7 +115,7 @@ class Composition:
             process = subprocess.Popen(
                 command, env=environment, stdout=out, stderr=out, start_new_session=True
             )
-        self.processes.append(process)
+        self.processes[service] = process
         check = self.services[service]["healthcheck"]["test"][1:]
         end = time.monotonic() + 180
         while subprocess.run(check, env=environment, capture_output=True, check=False).returncode:

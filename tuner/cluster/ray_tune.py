@@ -1,5 +1,6 @@
 """A study on Ray Tune: our study draws and judges, Ray Tune places and runs the trials."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ class Launch:
 def connected(address: str | None) -> Iterator[None]:
     """A connection to the cluster of that address, or a Ray of our own on this machine."""
     os.environ |= {key: value for key, value in QUIET.items() if key not in os.environ}
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)  # the study tells it
     try:
         ray.init(
             address=address,
