@@ -10,7 +10,7 @@ import pytest
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
-from tests.cluster.collective import open_collective
+from tests.cluster.trainers import open_collective
 from tests.conftest import ROOT
 from tuner.cluster.gang import Gang, Trainer
 from tuner.cluster.ray_tune import connected

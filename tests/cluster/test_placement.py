@@ -1,16 +1,29 @@
-"""What a trial reserves, on a real Ray with two logical GPUs."""
+"""What a trial reserves and which processes it gets, on a real Ray with two logical GPUs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
+from tests.cluster.trainers import open_noting_the_process
+from tests.conftest import JobFile
+from tuner import app
+from tuner.cluster import ray_tune
+from tuner.cluster.gang import Trainer
 from tuner.cluster.placement import check_fits, reservation
+from tuner.cluster.ray_tune import Launch
 from tuner.errors import BadInput
+from tuner.files import read_job
 from tuner.job import Resources
+from tuner.paths import Home
+from tuner.search.scheduling import rule
+from tuner.search.store import open_study
+from tuner.study import Study
+from tuner.training import process_group
 
 pytestmark = [
     pytest.mark.cluster,
@@ -79,3 +92,17 @@ def test_a_trial_lies_on_nodes_with_its_labels(strategy: str) -> None:
 def test_what_can_never_fit_is_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         check_fits(resources(**keys))
+
+
+@pytest.mark.parametrize(("fresh", "processes"), [(False, 1), (True, 3)])
+def test_a_trial_takes_over_warm_processes_unless_told_not_to(
+    job_file: JobFile, home: Path, fresh: bool, processes: int
+) -> None:
+    keys = {"gpus_per_trial": 0.5, "global_batch": 8, "concurrent": 1, "fresh_processes": fresh}
+    job = read_job(job_file(budget={"trials": 3}, resources=keys))
+    place = Home(home)
+    config, fingerprint, default = app.check(job, place.storage)
+    study = Study(job, open_study(place.storage, job, fingerprint, default), rule(job))
+    ray_tune.run(study, Launch(job, config, place, Trainer(process_group.join, open_noting_the_process)))
+    pids = {(place.trial(job.name, number).root / "pid").read_text() for number in range(3)}
+    assert len(pids) == processes

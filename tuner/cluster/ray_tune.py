@@ -25,9 +25,10 @@ OUTCOMES = {OutOfMemory: Outcome.OUT_OF_MEMORY, Diverged: Outcome.DIVERGED, Cras
 FINISHED: str = Searcher.FINISHED
 STOP: str = TrialScheduler.STOP
 CONTINUE: str = TrialScheduler.CONTINUE
-QUIET = {
+ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # of Tune's own view of the trials, which nobody needs
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
@@ -46,7 +47,7 @@ class Launch:
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
     """A connection to the cluster of that address, or a Ray of our own on this machine."""
-    os.environ |= {key: value for key, value in QUIET.items() if key not in os.environ}
+    os.environ |= {key: value for key, value in ENVIRONMENT.items() if key not in os.environ}
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)  # the study tells it
     try:
         ray.init(
