@@ -51,7 +51,7 @@ def main() -> None:
         table.add_row("12 nano CoC", "3", f"{nano:.2f} s", "1.5 s")
         documented = overhead_of_the_documented_pattern(DOCUMENTED, Path(folder))
         table.add_row(
-            f"{DOCUMENTED} documented", "1", f"{documented:.1f} s", f"{synthetic * 50:.1f} s or more"
+            f"{DOCUMENTED} documented", "3", f"{documented:.1f} s", f"{synthetic * 50:.1f} s or more"
         )
     Console(width=100).print(table)
     print(f"the documented pattern costs {documented / synthetic:.0f} times as much")
@@ -88,14 +88,13 @@ def overhead_of_the_documented_pattern(trials: int, folder: Path) -> float:
     workers = ray.train.ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.9})
 
     def training(settings: dict[str, float]) -> None:
-        ray.train.report({"mIoU": settings["lr"]})
+        for _ in STOPS:
+            ray.train.report({"mIoU": settings["lr"]})
 
     def trial(settings: dict[str, float]) -> None:
         own = ray.train.RunConfig(storage_path=str(folder / "train"))
-        result = TorchTrainer(
-            training, train_loop_config=settings, scaling_config=workers, run_config=own
-        ).fit()
-        tune.report({"mIoU": result.metrics["mIoU"]})
+        TorchTrainer(training, train_loop_config=settings, scaling_config=workers, run_config=own).fit()
+        tune.report({"mIoU": settings["lr"]})
 
     tuner = tune.Tuner(
         tune.with_resources(trial, {"CPU": 0.01}),

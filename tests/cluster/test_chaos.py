@@ -1,5 +1,6 @@
 """A study on three nodes, PostgreSQL and an MLflow server, all of which are killed at times."""
 
+import gc
 import re
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ from tuner.trial import Outcome, Record
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # connections to a PostgreSQL that was killed
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # SQLAlchemy leaves connections to the collector
     pytest.mark.skipif(POSTGRES is None, reason="needs PostgreSQL, as Debian's package has it"),
 ]
 
@@ -64,6 +65,7 @@ def composition() -> Iterator[Composition]:
         for name in NODES[1:]:
             composition.start_node(name, *node, *ports)
         yield composition
+        gc.collect()  # connections of the test's own, which nobody closes
     finally:
         composition.end()
         shutil.rmtree(folder)
