@@ -75,7 +75,7 @@ def seconds_at_each_end(home: Home) -> list[float]:
         config=ROOT / "configs/synthetic.py",
         data_root=ROOT,
         space=read_space(ROOT / "search_spaces/pvt.yaml"),
-        budget=Budget(trials=TRIALS),
+        budget=Budget(trials=TRIALS, seeds=1),
         fidelity=Fidelity(iterations=480),
         resources=Resources(global_batch=8, concurrent=CONCURRENT),
         search=Search(sampler="random", scheduler="none"),

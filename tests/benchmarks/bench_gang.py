@@ -64,7 +64,7 @@ def overhead(config: str, data_root: Path, trials: int, folder: Path) -> float:
         config=ROOT / "configs" / config,
         data_root=data_root,
         space=read_space(ROOT / "search_spaces/pvt.yaml"),
-        budget=Budget(trials=trials),
+        budget=Budget(trials=trials, seeds=1),
         fidelity=Fidelity(iterations=STOPS[-1], rungs=STOPS),
         resources=Resources(gpus_per_trial=0, ranks=2, global_batch=8, concurrent=1),
         search=Search(sampler="random", scheduler="none"),
