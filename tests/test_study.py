@@ -116,6 +116,15 @@ def test_a_measurement_told_twice_counts_once(storage: str, job: JobSpec) -> Non
     assert len(study.records[0].measurements) == 1
 
 
+def test_a_trial_whose_objective_is_no_number_has_diverged(storage: str, job: JobSpec) -> None:
+    study = opened(storage, job)
+    study.draw()
+    assert study.measure(0, Measurement(480, {"mIoU": float("nan")}, 1.0)) is Outcome.DIVERGED
+    (record,) = load_study(storage, job.name).records()
+    assert (record.outcome, record.note) == (Outcome.DIVERGED, "mIoU nan at iteration 480")
+    assert record.measurements == ()
+
+
 def test_a_failed_trial_keeps_its_reason(storage: str, job: JobSpec) -> None:
     study = opened(storage, job)
     study.draw()

@@ -7,6 +7,7 @@ trials are trained again.
 """
 
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -91,9 +92,15 @@ class Study:
     def measure(self, number: int, measurement: Measurement) -> Outcome | None:
         """Writes a measurement down; the outcome if the trial ends here, None if it goes on.
 
-        A measurement that is known (its trial was cut off while it was told) is judged again.
+        A measurement that is known (its trial was cut off while it was told) is judged again; one whose
+        objective is no number is none: the trial has diverged.
         """
         record = self._records[number]
+        objective = measurement.metrics[self.job.objective.metric]
+        if not math.isfinite(objective):
+            note = f"{self.job.objective.metric} {objective} at iteration {measurement.iteration}"
+            self.fail(number, Outcome.DIVERGED, note)
+            return Outcome.DIVERGED
         known = record.last is not None and record.last.iteration >= measurement.iteration
         if not known:
             self._store.measured(number, measurement)
