@@ -48,6 +48,7 @@ class Study:
         self._rule = rule
         self._watchers = tuple(watchers)
         self._records = {record.trial.number: record for record in store.records()}
+        self._drawn = sum(record.trial.repeats is None for record in self.records)
         self._reached: dict[int, dict[int, float]] = defaultdict(dict)
         for record in self.records:
             self._compare(record)
@@ -64,7 +65,7 @@ class Study:
         """How many trials of the search are still to be drawn."""
         if self._gpu_hours_are_spent():
             return 0
-        return self.job.budget.trials - sum(record.trial.repeats is None for record in self._records.values())
+        return self.job.budget.trials - self._drawn
 
     @property
     def is_over(self) -> bool:
@@ -82,6 +83,7 @@ class Study:
             return self._interrupted.pop(0)
         if self.left > 0:
             trial = self._store.draw()
+            self._drawn += 1
         elif repeats := due(self.job, self.records):
             trial = self._store.repeat(*repeats[0])
         else:

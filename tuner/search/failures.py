@@ -32,16 +32,18 @@ class Failures:
         self._distributions = distributions(space)
         self._is_choice = np.array([_is_choice(each) for each in self._distributions.values()])
         self._points: dict[int, tuple[list[float], float]] = {}
+        self._failed = 0
+        self.largest_share = 0.0
 
     def see(self, trials: Iterable[FrozenTrial]) -> None:
         for trial in trials:
             if trial.number not in self._points and (how := outcome(trial)) in LESSONS:
                 assert how
-                self._points[trial.number] = self._point(trial.params), STILL_DRAWN.get(how, 1.0)
-
-    @property
-    def largest_share(self) -> float:
-        return max((share for _, share in self._points.values() if share < 1), default=0.0)
+                share = STILL_DRAWN.get(how, 1.0)
+                self._points[trial.number] = self._point(trial.params), share
+                if share < 1:
+                    self._failed += 1
+                    self.largest_share = max(self.largest_share, share)
 
     def share(self, params: Params) -> float:
         """Of all trials, those that may be drawn there: 1 unless all neighbours failed.
@@ -49,7 +51,7 @@ class Failures:
         Neighbours are looked for along each parameter alone, as memory often hangs on a single one, and in
         all of them together.
         """
-        if sum(share < 1 for _, share in self._points.values()) < NEIGHBOURS:
+        if self._failed < NEIGHBOURS:
             return 1.0
         numbers = sorted(self._points)
         points = np.array([self._points[number][0] for number in numbers])

@@ -48,6 +48,7 @@ class OptunaStore:
         self.default: dict[str, Value] = study.user_attrs[DEFAULT]
         self._fits = fits
         self._failures = Failures(self.job.space)
+        self._failures.see(study.get_trials(deepcopy=False))
         self._best: list[tuple[float, int]] = []
         for trial in study.get_trials(deepcopy=False):
             if trial.state is TrialState.COMPLETE:
@@ -66,7 +67,6 @@ class OptunaStore:
         if not known:
             drawn = decided(sketch(0), self.default, self.job.space)
         else:
-            self._failures.see(known)
             shown = seen(known, (best for _, best in self._best))
             drawn = draw(self._study, self.job, shown, self._allows, self._failures)
         self._renew()
@@ -104,6 +104,7 @@ class OptunaStore:
         final = values[max(values)] if outcome is Outcome.COMPLETED else None
         self._study.tell(number, final, state=STATES.get(outcome, TrialState.FAIL))
         self._remember(number, final)
+        self._failures.see([self._frozen(number)])
 
     def _remember(self, number: int, final: float | None) -> None:
         """The best trials, for the sampler."""
