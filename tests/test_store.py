@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import optuna
 import pytest
@@ -115,9 +116,13 @@ def test_a_second_driver_is_refused_until_the_first_is_dead(storage: str, job: J
 
 def elsewhere(storage: str, silent: float) -> None:
     """The holder of the lease is on another host, silent for so long."""
+    change_lease(storage, host="far", renewed=leases.c.renewed - silent)
+
+
+def change_lease(storage: str, **values: Any) -> None:
     engine = create_engine(storage, poolclass=NullPool)
     with engine.begin() as connection:
-        connection.execute(leases.update().values(host="far", renewed=leases.c.renewed - silent))
+        connection.execute(leases.update().values(**values))
     engine.dispose()
 
 
@@ -172,12 +177,11 @@ def test_a_lost_lease_interrupts_its_driver(
 
     def driving() -> None:
         with store.driven():
-            elsewhere(storage, silent=2 * SECONDS)
-            Lease(storage, job.name)
+            change_lease(storage, token="another", holder="someone@far, pid 1")
             while True:
                 time.sleep(0.05)
 
-    with pytest.raises(TunerError, match="has taken over"):
+    with pytest.raises(TunerError, match="someone@far, pid 1 has taken over: stopped"):
         driving()
 
 
