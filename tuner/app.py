@@ -11,7 +11,7 @@ from tuner.errors import BadInput, Problem, TunerError
 from tuner.export import export
 from tuner.files import read_job, write_job, write_json
 from tuner.job import JobSpec
-from tuner.lint import fold_problems, notes
+from tuner.lint import job_problems, notes
 from tuner.overrides import apply, default_params, reproducible, with_data_root
 from tuner.paths import Home
 from tuner.plan import Plan, fits, make_plan, memory_problems
@@ -20,8 +20,6 @@ from tuner.settings import Settings
 from tuner.space import is_square
 from tuner.study import Study
 from tuner.trial import Config, Measurement, Record, Swept, Value
-
-METRICS = ("mIoU", "mAcc", "aAcc", "loss")
 
 
 def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec, list[Record]]:
@@ -85,12 +83,7 @@ def check(job: JobSpec, storage: str) -> tuple[Config, dict[str, Any], dict[str,
     default: dict[str, Value] = {}
     problems = _problems(lambda: default.update(default_params(job, config)))
     problems += memory_problems(job, config, default) if default else []
-    problems += (
-        fold_problems(job, config)
-        + _fidelity_problems(job, config)
-        + _metric_problems(job)
-        + pictures.problems(placed)
-    )
+    problems += job_problems(job, config) + pictures.problems(placed)
     fingerprint = _fingerprint(job, config)
     if not problems:
         fingerprint["data"] = pictures.fingerprint(placed)
@@ -244,24 +237,6 @@ def _problems(check: Callable[[], object]) -> list[Problem]:
     except BadInput as error:
         return list(error.problems)
     return []
-
-
-def _fidelity_problems(job: JobSpec, config: Config) -> list[Problem]:
-    length, wanted = config["runner"]["max_iters"], job.fidelity.iterations
-    if job.fidelity.schedule == "compressed" or wanted <= length:
-        return []
-    message = (
-        f"fidelity.iterations: {wanted} is longer than the config's schedule ({length}) that it truncates"
-    )
-    return [Problem(f"job {job.name}", message)]
-
-
-def _metric_problems(job: JobSpec) -> list[Problem]:
-    metric = job.objective.metric
-    if metric in METRICS or metric.startswith("IoU."):
-        return []
-    known = ", ".join((*METRICS, "IoU.<class>"))
-    return [Problem(f"job {job.name}", f"objective.metric: there is no {metric}; there are {known}")]
 
 
 def _config_text(home: Home, study: str) -> Callable[[int], str | None]:

@@ -10,8 +10,20 @@ from tuner.overrides import crop_of
 from tuner.space import CENTERS, ChoiceParameter
 from tuner.trial import Config
 
+METRICS = ("mIoU", "mAcc", "aAcc", "loss")
 
-def fold_problems(job: JobSpec, config: Config) -> list[Problem]:
+
+def job_problems(job: JobSpec, config: Config) -> list[Problem]:
+    """Folds that do not divide the crop, a schedule that is too short, a metric that there is not."""
+    return [*_fold_problems(job, config), *_fidelity_problems(job, config), *_metric_problems(job)]
+
+
+def notes(job: JobSpec, config: Config) -> list[str]:
+    """What works, but is rarely meant: more centers a side than a region has points there."""
+    return list(_crowded(job, config))
+
+
+def _fold_problems(job: JobSpec, config: Config) -> list[Problem]:
     """Every stage's folds must divide its feature map."""
     found, crop = _stages(config), crop_of(config)
     step = lcm(*(stage.stride * stage.folds for stage in found))
@@ -23,9 +35,22 @@ def fold_problems(job: JobSpec, config: Config) -> list[Problem]:
     return [Problem(f"config of job {job.name}", message)]
 
 
-def notes(job: JobSpec, config: Config) -> list[str]:
-    """What works, but is rarely meant: more centers a side than a region has points there."""
-    return list(_crowded(job, config))
+def _fidelity_problems(job: JobSpec, config: Config) -> list[Problem]:
+    length, wanted = config["runner"]["max_iters"], job.fidelity.iterations
+    if job.fidelity.schedule == "compressed" or wanted <= length:
+        return []
+    message = (
+        f"fidelity.iterations: {wanted} is longer than the config's schedule ({length}) that it truncates"
+    )
+    return [Problem(f"job {job.name}", message)]
+
+
+def _metric_problems(job: JobSpec) -> list[Problem]:
+    metric = job.objective.metric
+    if metric in METRICS or metric.startswith("IoU."):
+        return []
+    known = ", ".join((*METRICS, "IoU.<class>"))
+    return [Problem(f"job {job.name}", f"objective.metric: there is no {metric}; there are {known}")]
 
 
 def _crowded(job: JobSpec, config: Config) -> Iterator[str]:
