@@ -45,8 +45,9 @@ def test_a_trial_slowed_by_its_node_is_marked(job: JobSpec) -> None:
 
     console = Console(file=StringIO(), width=80)
     console.print(status_table(job, [at(number, 100.0) for number in range(4)] + [at(4, 50.0)]))
-    marked = [line for line in console.file.getvalue().splitlines() if "slowed by its node" in line]  # type: ignore[attr-defined]
-    assert [line.split()[0] for line in marked] == ["4"]
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.split()[0] for line in lines if "completed *" in line] == ["4"]
+    assert lines[-1].strip() == "* slowed by its node"
 
 
 def test_smaller_is_better_when_the_job_minimizes(job: JobSpec) -> None:

@@ -19,7 +19,8 @@ from tuner.race import best, judged
 from tuner.trial import Outcome, Record, Swept, Trial, Value
 
 UNFINISHED = "unfinished"
-SLOWED = ", slowed by its node"
+SLOWED = " *"
+SLOWED_MEANS = "* slowed by its node"
 ORDER = (Outcome.COMPLETED, None, Outcome.PRUNED, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.CRASHED)
 OWN_COLUMNS = 4
 """A space with more parameters shows them in one column."""
@@ -139,7 +140,10 @@ def sweep_table(swept: Iterable[Swept]) -> Table:
 
 def status_table(job: JobSpec, records: Iterable[Record]) -> Table:
     """The leaderboard: the best completed trial first, then the unfinished, pruned, failed and repeats."""
-    return _table(job, _ranked(job, records))
+    ranked = _ranked(job, records)
+    table = _table(job, ranked)
+    table.caption = SLOWED_MEANS if slowed(ranked) else None
+    return table
 
 
 def progress(job: JobSpec, records: Iterable[Record]) -> str:
