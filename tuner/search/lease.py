@@ -1,14 +1,14 @@
 """One driver at a time: a lease in the study's own database, which its holder keeps alive."""
 
-import _thread
 import getpass
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
-from typing import Any
+from threading import Event, Thread, main_thread
+from typing import Any, NoReturn
 
 import psutil
 from sqlalchemy import Column, Connection, Float, MetaData, Row, String, Table, create_engine, text
@@ -61,8 +61,12 @@ class Lease:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Renews it in the background and gives it back; interrupts the main thread when it is lost."""
+        """Renews it in the background and gives it back; interrupts the main thread when it is lost.
+
+        By SIGUSR1, at which Ray Tune ends its run in good order; a shell's background ignores SIGINT.
+        """
         over = Event()
+        before = signal.signal(signal.SIGUSR1, _interrupt)
         heart = Thread(target=self._beat, args=(over,), daemon=True)
         heart.start()
         try:
@@ -73,6 +77,7 @@ class Lease:
         finally:
             over.set()
             heart.join()
+            signal.signal(signal.SIGUSR1, before)
         if self._lost:
             raise self._lost
         self.give_back()
@@ -87,7 +92,7 @@ class Lease:
             try:
                 self.renew()
             except TunerError:
-                _thread.interrupt_main()
+                signal.pthread_kill(main_thread().ident or 0, signal.SIGUSR1)
                 return
             except SQLAlchemyError:
                 continue  # the next beat may reach the database again
@@ -132,6 +137,10 @@ class Lease:
     def _holder(self, connection: Connection) -> str:
         held = connection.execute(leases.select().where(leases.c.study == self._study)).one_or_none()
         return str(held.holder) if held else "another driver"
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _now(connection: Connection) -> float:
