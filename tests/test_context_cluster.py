@@ -2,7 +2,6 @@
 
 import json
 import zlib
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +15,8 @@ from tuner.errors import BadInput, TunerError
 from tuner.models import clustering
 from tuner.models.context_cluster import ContextCluster
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GOLDEN = json.loads((ROOT / "tests/golden/context_cluster.json").read_text())["models"]
 MODELS = list(GOLDEN)
 CASES = [(model, case) for model in GOLDEN for case in range(len(GOLDEN[model]["cases"]))]
@@ -26,15 +27,6 @@ TINY: dict[str, Any] = {
     "heads": (1, 1, 2, 2),
     "head_dim": 8,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other cost more than they save where tests share their cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def built(model: str) -> ContextCluster:

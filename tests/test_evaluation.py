@@ -1,6 +1,6 @@
 """Our evaluation against mmseg's own tester: the same metrics, however pictures are batched and shared."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,7 @@ from tuner.training.evaluation import confusion_of_share, evaluate, metrics
 from tuner.training.toy import draw
 from tuner.trial import Config, Place
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The memory that a training step is reckoned to need, beside what torch says it saved."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +13,8 @@ from tuner.memory import FLOAT, STATES, training_memory
 from tuner.overrides import ACCUMULATION, apply
 from tuner.training import config as configs
 from tuner.trial import Config
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 HALF = torch.bfloat16
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -32,14 +33,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "medium, 4 centers": {"arch": "medium"},
     "medium, 49 centers": {"arch": "medium", "centers": [49, 49, 49, 49], "crop": (128, 192)},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def setting(arch: str, batch: int = 1, crop: tuple[int, int] = (128, 128), **backbone: Any) -> Config:
