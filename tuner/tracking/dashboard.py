@@ -101,15 +101,15 @@ def serve(uri: str, artifacts: Path, port: int) -> Iterator[str]:
         server = _start(uri, artifacts, port, log)
         try:
             _wait_until_healthy(address, server, log)
-            yield address
+            with suppress(KeyboardInterrupt):  # whenever it comes, even before anybody waits for it
+                yield address
         finally:
             _end(server)
 
 
 def wait_for_interrupt() -> None:
-    """Until Ctrl-C, or another signal that ends the process."""
-    with suppress(KeyboardInterrupt):
-        signal.pause()
+    """Until Ctrl-C, which ends `serve` in good order, or another signal that ends the process."""
+    signal.pause()
 
 
 def _start(uri: str, artifacts: Path, port: int, log: IO[str]) -> subprocess.Popen[bytes]:
