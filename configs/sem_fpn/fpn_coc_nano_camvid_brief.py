@@ -1,4 +1,4 @@
-# CoC-nano on CamVid, for recording many curves: 16 seconds on one CPU core; a fifth of the validation pictures.
+# CoC-nano on CamVid, for recording many curves: 20 seconds on one CPU core; a fifth of the validation pictures.
 _base_ = "./fpn_coc_nano_camvid.py"
 fifth = dict(img_suffix="9.jpg", seg_map_suffix="9.png")
 data = dict(val=fifth, test=fifth)
