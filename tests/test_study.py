@@ -11,7 +11,7 @@ from tuner.errors import BadInput, TunerError
 from tuner.files import read_job
 from tuner.job import Budget, JobSpec, Resources
 from tuner.race import best
-from tuner.search.scheduling import asha, hyperband, median_rule, rule
+from tuner.search.scheduling import rule
 from tuner.search.store import load_study, open_study
 from tuner.study import Study, time_spent
 from tuner.trial import Measurement, Outcome, Record, Trial
@@ -269,28 +269,3 @@ def test_no_repeat_is_drawn_while_the_search_runs(storage: str, raced: JobSpec) 
     study.measure(second.number, measurement(study.records[1], 480))
     drawn = [study.draw(), study.draw(), study.draw()]
     assert [trial and (trial.repeats, trial.seed) for trial in drawn] == [(0, 1), (1, 1), None]
-
-
-def test_asha_keeps_the_share_of_this_rung_in_the_next() -> None:
-    goes_on = asha((60, 160, 480), "maximize")
-    reached = {number: float(number) for number in range(8)}
-    assert [number for number in reached if goes_on(number, reached, 60)] == [5, 6, 7]
-    assert goes_on(1, {1: 1.0}, 60)
-    assert not asha((60, 160, 480), "minimize")(7, reached, 60)
-
-
-def test_the_median_rule_stops_the_lower_half_when_there_are_enough() -> None:
-    goes_on = median_rule("maximize")
-    reached = {number: float(number) for number in range(8)}
-    assert [number for number in reached if goes_on(number, reached, 60)] == [4, 5, 6, 7]
-    assert goes_on(0, {0: 0.0, 1: 1.0}, 60)
-
-
-def test_a_hyperband_spares_some_trials_at_the_first_rungs_and_not_at_the_last() -> None:
-    goes_on = hyperband((60, 160, 480), "maximize")
-    reached = {number: float(number) for number in range(60)}
-    first = {number for number in reached if goes_on(number, reached, 60)}
-    second = {number for number in first if goes_on(number, {n: reached[n] for n in first}, 160)}
-    assert 20 < len(first) < 60
-    assert len(second) < len(first)
-    assert min(first) < 10

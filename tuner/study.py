@@ -9,18 +9,14 @@ trials are trained again.
 import logging
 import math
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from tuner.job import JobSpec
 from tuner.race import due
 from tuner.trial import Measurement, Outcome, Record, Trial
-
-Rule: TypeAlias = Callable[[int, Mapping[int, float], int], bool]
-"""Whether the trial of this number goes on, given the objective of all that reached the rung, its own too."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +29,16 @@ class Store(Protocol):
     def repeat(self, number: int, seed: int) -> Trial: ...
     def measured(self, number: int, measurement: Measurement) -> None: ...
     def ended(self, number: int, outcome: Outcome, note: str) -> None: ...
+
+
+class Rule(Protocol):
+    """Who goes on at a rung."""
+
+    def reached(self, number: int, iteration: int, value: float) -> None:
+        """A trial of the search has this objective at a rung."""
+
+    def goes_on(self, number: int, iteration: int) -> bool:
+        """Whether a trial that reached the rung may go on to the next."""
 
 
 class Watcher(Protocol):
@@ -49,9 +55,9 @@ class Study:
         self._watchers = tuple(watchers)
         self._records = {record.trial.number: record for record in store.records()}
         self._drawn = sum(record.trial.repeats is None for record in self.records)
-        self._reached: dict[int, dict[int, float]] = defaultdict(dict)
         for record in self.records:
-            self._compare(record)
+            for measurement in record.measurements:
+                self._compare(record.trial, measurement)
         self._interrupted = [record.trial for record in self.records if record.outcome is None]
         self._crashes: dict[int, list[str]] = {}
         self._deadline = time.monotonic() + job.budget.hours * 3600 - time_spent(self.records)
@@ -106,7 +112,8 @@ class Study:
         known = record.last is not None and record.last.iteration >= measurement.iteration
         if not known:
             self._store.measured(number, measurement)
-            self._compare(self._change(replace(record, measurements=(*record.measurements, measurement))))
+            self._change(replace(record, measurements=(*record.measurements, measurement)))
+            self._compare(record.trial, measurement)
         outcome = self._judge(number, measurement)
         if outcome:
             self._end(number, outcome)
@@ -145,26 +152,23 @@ class Study:
             return Outcome.COMPLETED
         is_spared = number == 0 or self._records[number].trial.repeats is not None
         iteration = measurement.iteration
-        goes_on = is_spared or self._rule(number, self._reached[iteration], iteration)
+        goes_on = is_spared or self._rule.goes_on(number, iteration)
         return None if goes_on else Outcome.PRUNED
 
-    def _compare(self, record: Record) -> None:
-        """Has the rungs know what the trials of the search had there."""
-        if record.trial.repeats is None:
-            for measurement in record.measurements:
-                value = measurement.metrics[self.job.objective.metric]
-                self._reached[measurement.iteration][record.trial.number] = value
+    def _compare(self, trial: Trial, measurement: Measurement) -> None:
+        if trial.repeats is None:
+            value = measurement.metrics[self.job.objective.metric]
+            self._rule.reached(trial.number, measurement.iteration, value)
 
     def _end(self, number: int, outcome: Outcome, note: str = "") -> None:
         self._store.ended(number, outcome, note)
         ended = datetime.now(timezone.utc)
         self._change(replace(self._records[number], outcome=outcome, ended=ended, note=note))
 
-    def _change(self, record: Record) -> Record:
+    def _change(self, record: Record) -> None:
         self._records[record.trial.number] = record
         for watcher in self._watchers:
             watcher.changed(record)
-        return record
 
 
 def time_spent(records: Iterable[Record]) -> float:

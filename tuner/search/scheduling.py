@@ -1,9 +1,10 @@
 """Who goes on at a rung: rules by name, on the mmcv iteration."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from statistics import median
 
 from tuner.job import JobSpec
 from tuner.study import Rule
@@ -16,59 +17,87 @@ def rule(job: JobSpec) -> Rule:
     rungs, direction = job.fidelity.stops, job.objective.direction
     match job.search.scheduler:
         case "asha":
-            return asha(rungs, direction)
+            return Asha(rungs, direction)
         case "hyperband":
-            return hyperband(rungs, direction)
+            return Hyperband(rungs, direction)
         case "median":
-            return median_rule(direction)
+            return Median(direction)
         case "none":
-            return lambda *_: True
+            return Nobody()
 
 
-def asha(rungs: Sequence[int], direction: str) -> Rule:
+class Nobody:
+    """Is stopped."""
+
+    def reached(self, number: int, iteration: int, value: float) -> None: ...
+
+    def goes_on(self, number: int, iteration: int) -> bool:
+        return True
+
+
+class _Ranking:
+    """The objectives at every rung, best first: what a rung costs grows with the logarithm of its trials."""
+
+    def __init__(self, direction: str) -> None:
+        self._sign = -1 if direction == "maximize" else 1
+        self._ranked: dict[int, list[float]] = defaultdict(list)
+        self._own: dict[tuple[int, int], float] = {}
+
+    def reached(self, number: int, iteration: int, value: float) -> None:
+        self._own[number, iteration] = self._sign * value
+        insort(self._ranked[iteration], self._sign * value)
+
+    def count(self, iteration: int) -> int:
+        return len(self._ranked[iteration])
+
+    def better(self, number: int, iteration: int) -> int:
+        """How many did better there than the trial."""
+        return bisect_left(self._ranked[iteration], self._own[number, iteration])
+
+
+class Asha(_Ranking):
     """Asynchronous successive halving (Li et al. 2020) in its stopping form.
 
     Of the trials that reached a rung, the share rung / next rung goes on, so that every rung costs the
     same in all. Nobody waits: the first to reach a rung always goes on.
     """
-    share = {here: here / following for here, following in pairwise(rungs)}
-    sign = 1 if direction == "maximize" else -1
 
-    def goes_on(number: int, reached: Mapping[int, float], iteration: int) -> bool:
-        value = reached[number]
-        better = sum(sign * other > sign * value for other in reached.values())
-        return better < share.get(iteration, 1.0) * len(reached)
+    def __init__(self, rungs: Sequence[int], direction: str) -> None:
+        super().__init__(direction)
+        self._share = {here: here / following for here, following in pairwise(rungs)}
 
-    return goes_on
+    def goes_on(self, number: int, iteration: int) -> bool:
+        return self.better(number, iteration) < self._share.get(iteration, 1.0) * self.count(iteration)
 
 
-def hyperband(rungs: Sequence[int], direction: str) -> Rule:
+class Hyperband:
     """Brackets of successive halving, each compared from a later rung on (Li et al. 2018, asynchronous).
 
     A trial's bracket follows from its number; the brackets share the iterations evenly. Trials are compared
     within their bracket only.
     """
-    halve = asha(rungs, direction)
-    costs = [rung * (len(rungs) - index) for index, rung in enumerate(rungs)]
-    bounds = list(accumulate(1 / cost for cost in costs))
 
-    def bracket(number: int) -> int:
-        place = zlib.crc32(str(number).encode()) / 2**32 * bounds[-1]
-        return next(index for index, bound in enumerate(bounds) if place < bound)
+    def __init__(self, rungs: Sequence[int], direction: str) -> None:
+        self._rungs = rungs
+        self._brackets = [Asha(rungs, direction) for _ in rungs]
+        costs = [rung * (len(rungs) - index) for index, rung in enumerate(rungs)]
+        self._bounds = list(accumulate(1 / cost for cost in costs))
 
-    def goes_on(number: int, reached: Mapping[int, float], iteration: int) -> bool:
-        own = bracket(number)
-        rivals = {other: value for other, value in reached.items() if bracket(other) == own}
-        return iteration < rungs[own] or halve(number, rivals, iteration)
+    def reached(self, number: int, iteration: int, value: float) -> None:
+        self._brackets[self._bracket(number)].reached(number, iteration, value)
 
-    return goes_on
+    def goes_on(self, number: int, iteration: int) -> bool:
+        own = self._bracket(number)
+        return iteration < self._rungs[own] or self._brackets[own].goes_on(number, iteration)
+
+    def _bracket(self, number: int) -> int:
+        place = zlib.crc32(str(number).encode()) / 2**32 * self._bounds[-1]
+        return next(index for index, bound in enumerate(self._bounds) if place < bound)
 
 
-def median_rule(direction: str) -> Rule:
+class Median(_Ranking):
     """A trial below the median of those that reached the rung is stopped (Golovin et al. 2017)."""
-    sign = 1 if direction == "maximize" else -1
 
-    def goes_on(number: int, reached: Mapping[int, float], _: int) -> bool:
-        return len(reached) < GRACE or sign * reached[number] >= sign * median(reached.values())
-
-    return goes_on
+    def goes_on(self, number: int, iteration: int) -> bool:
+        count = self.count(iteration)
+        return count < GRACE or self.better(number, iteration) < count / 2
