@@ -116,7 +116,8 @@ class KeepLosses(Hook):  # type: ignore[misc]
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_mmseg_itself_trains_the_written_config_to_the_same_losses(ready: Config, tmp_path: Path) -> None:
-    ours = losses_in_steps(ready, tmp_path / "ours", 5)
+    decaying = apply(ready, {"optimizer.paramwise_cfg.decay_rate": 0.7}, "test")
+    ours = losses_in_steps(decaying, tmp_path / "ours", 5)
     config = MmcvConfig.fromfile(str(tmp_path / "ours" / "config.py"))
     config.work_dir, config.gpu_ids, config.device = str(tmp_path / "mmseg"), [0], "cpu"
     config.custom_hooks.append({"type": "KeepLosses"})

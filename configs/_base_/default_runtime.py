@@ -1,5 +1,6 @@
 custom_imports = dict(
-    imports=["tuner.models.context_cluster", "tuner.training.data"], allow_failed_imports=False
+    imports=["tuner.models.context_cluster", "tuner.models.layer_decay", "tuner.training.data"],
+    allow_failed_imports=False,
 )
 log_config = dict(interval=50, hooks=[dict(type="TextLoggerHook", by_epoch=False)])
 dist_params = dict(backend="nccl")

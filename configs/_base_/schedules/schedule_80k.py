@@ -1,5 +1,12 @@
 # The hyperparameters that Context Cluster copied from PVT.
-optimizer = dict(type="AdamW", lr=1e-4, weight_decay=1e-4, betas=[0.9, 0.999])
+optimizer = dict(
+    type="AdamW",
+    lr=1e-4,
+    weight_decay=1e-4,
+    betas=[0.9, 0.999],
+    constructor="ContextClusterLayerDecay",
+    paramwise_cfg=dict(decay_rate=1.0),  # of the learning rate, a block, from the head to the stem: no decay
+)
 optimizer_config = dict()
 lr_config = dict(
     policy="poly",
