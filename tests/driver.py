@@ -27,7 +27,7 @@ def drive(file: Path, home: Home) -> None:
     config["runner"] |= FAILURES
     store = open_study(home.storage, job, {"data": "abc"}, default_params(job, config))
     with store.driven():
-        study = Study(job, store, rule(job))
+        study = Study(job, store, rule)
         while trial := study.draw():
             train(study, trial, config, home)
 

@@ -115,7 +115,9 @@ jobs = mapping(
     {
         "name": st.text(max_size=5),
         "budget": st.fixed_dictionaries({"trials": numbers}, optional={"hours": numbers}),
-        "fidelity": st.fixed_dictionaries({"iterations": numbers}, optional={"rungs": st.lists(numbers)}),
+        "fidelity": st.fixed_dictionaries(
+            {"iterations": numbers}, optional={"rungs": st.lists(numbers) | st.just("auto")}
+        ),
         "resources": st.fixed_dictionaries({"global_batch": numbers}, optional={"ranks": numbers}),
         "objective": st.dictionaries(st.sampled_from(["metric", "direction"]), values),
         "seed": numbers,

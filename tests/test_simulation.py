@@ -52,12 +52,12 @@ def surrogate(job: JobSpec) -> Surrogate:
 
 
 def simulated(job: JobSpec, surrogate: Surrogate, workers: int) -> tuple[Study, list[Moment]]:
-    study = Study(job, in_memory(job, DEFAULT), rule(job))
+    study = Study(job, in_memory(job, DEFAULT), rule)
     return study, list(simulate(study, surrogate, workers))
 
 
 def test_one_at_a_time_it_is_the_study_told_by_a_loop(job: JobSpec, surrogate: Surrogate) -> None:
-    study = Study(job, in_memory(job, DEFAULT), rule(job))
+    study = Study(job, in_memory(job, DEFAULT), rule)
     while trial := study.draw():
         next(m for m in surrogate.training(trial) if study.measure(trial.number, m))
     virtual, _ = simulated(job, surrogate, workers=1)
@@ -75,6 +75,15 @@ def test_with_more_workers_no_trial_is_lost_and_less_time_passes(job: JobSpec, s
         assert moments[-1].trial_hours == pytest.approx(seconds / 3600)
     assert one[1][-1].hours == pytest.approx(one[1][-1].trial_hours)
     assert eight[1][-1].hours < one[1][-1].hours / 4
+
+
+def test_rungs_are_chosen_over_curves_that_hold_every_candidate(job_file: JobFile) -> None:
+    job = read_job(job_file(budget={"trials": 30}, fidelity={"iterations": 480, "rungs": "auto"}))
+    study, _ = simulated(job, Surrogate(job, recorded(job)), workers=4)
+    assert study.job.fidelity.stops[0] < 480
+    passed = {tuple(m.iteration for m in r.measurements) for r in study.records if r.outcome}
+    assert {study.job.fidelity.stops, (30, 60, 120, 240, 480)} <= passed
+    assert Outcome.PRUNED in {record.outcome for record in study.records}
 
 
 def test_near_the_best_is_reached_by_what_is_truly_near(job: JobSpec, surrogate: Surrogate) -> None:

@@ -39,7 +39,7 @@ def measurement(trial: Trial, iteration: int) -> Measurement:
 
 
 def test_what_is_written_is_read_to_the_last_digit(storage: str, job: JobSpec) -> None:
-    study = Study(job, opened(storage, job), rule(job))
+    study = Study(job, opened(storage, job), rule)
     for ending in (None, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.CRASHED):
         trial = study.draw()
         assert trial
@@ -53,7 +53,7 @@ def test_what_is_written_is_read_to_the_last_digit(storage: str, job: JobSpec) -
 
 
 def test_optuna_holds_what_asha_stopped_as_pruned_with_its_values(storage: str, job: JobSpec) -> None:
-    study = Study(job, opened(storage, job), rule(job))
+    study = Study(job, opened(storage, job), rule)
     while trial := study.draw():
         for iteration in job.fidelity.stops:
             if study.measure(trial.number, measurement(trial, iteration)):
@@ -70,7 +70,7 @@ def test_optuna_holds_what_asha_stopped_as_pruned_with_its_values(storage: str, 
 def test_eight_trials_at_a_time_are_each_there_once(storage: str, job: JobSpec) -> None:
     """Eight run at any time; each in turn goes a rung further."""
     job = job.model_copy(update={"budget": job.budget.model_copy(update={"trials": 40})})
-    study = Study(job, opened(storage, job), rule(job))
+    study = Study(job, opened(storage, job), rule)
     running: list[tuple[Trial, list[int]]] = []
     drawn = []
     while study.left or running:

@@ -1,7 +1,6 @@
 """The story of a study, told by a loop in place of a cluster, in a store of its own or Optuna's."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ from tuner.job import Budget, JobSpec, Resources
 from tuner.race import best
 from tuner.search.scheduling import rule
 from tuner.search.store import load_study, open_study
-from tuner.study import Study, time_spent
-from tuner.trial import Measurement, Outcome, Record, Trial
+from tuner.study import Study
+from tuner.trial import Measurement, Outcome, Record
 
 DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
 
@@ -42,7 +41,7 @@ def fingerprint(job: JobSpec) -> dict[str, object]:
 
 
 def opened(storage: str, job: JobSpec) -> Study:
-    return Study(job, open_study(storage, job, fingerprint(job), DEFAULT), rule(job))
+    return Study(job, open_study(storage, job, fingerprint(job), DEFAULT), rule)
 
 
 def steps(study: Study) -> Iterator[tuple[int, int]]:
@@ -212,16 +211,6 @@ def test_the_hours_before_a_restart_count(storage: str, job: JobSpec) -> None:
     more = {"trials": 13, "hours": 24 / 3600}
     late = job.model_copy(update={"budget": job.budget.model_copy(update=more)})
     assert opened(storage, late).draw() is None
-
-
-def test_the_time_spent_is_that_of_any_trial_without_pauses() -> None:
-    def trained(at: float, seconds: float) -> Record:
-        started = datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=at)
-        return Record(Trial(0, {}, 0), None, (Measurement(60, {}, seconds),), started)
-
-    assert time_spent([]) == 0
-    overlapping = [trained(0, 10), trained(5, 10), trained(6, 2)]
-    assert time_spent([*overlapping, trained(1000, 5)]) == 20
 
 
 @pytest.fixture

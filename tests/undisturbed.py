@@ -16,13 +16,13 @@ from tuner.trial import Outcome, Place, Record
 def undisturbed(job: JobSpec, folder: Path) -> list[Record]:
     storage = f"sqlite:///{folder}/studies.db"
     config, fingerprint, default = app.check(job, storage)
-    study = Study(job, open_study(storage, job, fingerprint, default), rule(job))
+    study = Study(job, open_study(storage, job, fingerprint, default), rule)
     place = Place(rank=0, ranks=job.resources.processes)
     while trial := study.draw():
         number = trial.number
         training = open_training(trial_config(job, config, trial), folder / str(number), place)
         try:
-            while not study.measure(number, training.step(job.fidelity.stops)):
+            while not study.measure(number, training.step(study.job.fidelity.stops)):
                 pass
         except Diverged as failure:
             study.fail(number, Outcome.DIVERGED, str(failure))

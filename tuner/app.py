@@ -50,7 +50,7 @@ def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec
         )
         with store.driven(), TrialTable(job, store.records()) as table:
             retention = Retention(job, settings.home, store.records())
-            study = Study(job, store, rule(job), [tracker, table, retention])
+            study = Study(job, store, rule, [tracker, table, retention])
             tracker.begin(study.records)
             trainer = Trainer(process_group.join, open_training)
             try:

@@ -13,7 +13,7 @@ from tuner.job import JobSpec
 from tuner.paths import replacing
 from tuner.space import Space
 
-UNIONS = ("float", "int", "choice", "bool", "str", "[key]")
+UNIONS = ("float", "int", "choice", "bool", "str", "[key]", "[rungs]", "[auto]")
 
 
 def read_job(path: Path, data_root: Path | None = None, pictures_are_here: bool = True) -> JobSpec:

@@ -2,13 +2,19 @@
 
 from math import inf, sqrt
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from tuner.space import Space, Strict, is_square
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+HALVINGS = (16, 8, 4, 2, 1)
+Rungs: TypeAlias = Annotated[
+    Annotated[tuple[Annotated[int, Field(gt=0)], ...], Tag("[rungs]")]
+    | Annotated[Literal["auto"], Tag("[auto]")],
+    Discriminator(lambda rungs: "[auto]" if isinstance(rungs, str) else "[rungs]"),
+]
 
 
 class Objective(Strict):
@@ -33,8 +39,9 @@ class Budget(Strict):
 class Fidelity(Strict):
     iterations: int = Field(gt=0)
     """The full length of a trial."""
-    rungs: tuple[Annotated[int, Field(gt=0)], ...] = ()
-    """Iterations at which trials are evaluated and compared; the last is the full length."""
+    rungs: Rungs = ()
+    """Iterations at which trials are evaluated and compared; the last is the full length. auto: the study
+    chooses them of the halvings of the full length, see calibration.py."""
     sweep_centers: tuple[int, ...] = ()
     """Numbers of centers at which a completed trial's weights are measured too: mIoU.centers_<number>."""
     schedule: Literal["truncated", "compressed"] = "truncated"
@@ -49,6 +56,8 @@ class Fidelity(Strict):
 
     @model_validator(mode="after")
     def _rungs_climb_to_the_end(self) -> "Fidelity":
+        if self.rungs == "auto":
+            return self
         if list(self.rungs) != sorted(set(self.rungs)):
             raise ValueError(f"rungs must rise, got {list(self.rungs)}")
         if self.rungs and self.rungs[-1] != self.iterations:
@@ -57,8 +66,18 @@ class Fidelity(Strict):
 
     @property
     def stops(self) -> tuple[int, ...]:
-        """Where a trial stops to be evaluated."""
+        """Where a trial stops to be evaluated: at all candidates until rungs are chosen of them."""
+        if self.rungs == "auto":
+            return tuple(sorted({max(1, round(self.iterations / parts)) for parts in HALVINGS}))
         return self.rungs or (self.iterations,)
+
+    @property
+    def rungs_text(self) -> str:
+        stops = ", ".join(map(str, self.stops))
+        return f"auto, of {stops}" if self.rungs == "auto" else stops
+
+    def compares_at(self, iteration: int) -> bool:
+        return self.rungs != "auto" and iteration in self.stops
 
 
 class LearningRateRule(Strict):
@@ -149,6 +168,15 @@ class JobSpec(Strict):
     search: Search = Search()
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the sampler and of every trial: trials differ by their parameters alone."""
+
+    @model_validator(mode="after")
+    def _measures_at_rungs(self) -> "JobSpec":
+        if self.fidelity.rungs == "auto" and self.objective.metric == "loss":
+            raise ValueError(
+                "fidelity.rungs: auto cannot compare losses, which are means since the evaluation before: "
+                "name the rungs"
+            )
+        return self
 
     @model_validator(mode="after")
     def _counts_gpus(self) -> "JobSpec":

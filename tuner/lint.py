@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from math import isqrt, lcm
 
 from tuner.architectures import Stage, stages
+from tuner.calibration import TRIALS
 from tuner.errors import Problem
 from tuner.job import JobSpec
 from tuner.overrides import crop_of
@@ -19,8 +20,8 @@ def job_problems(job: JobSpec, config: Config) -> list[Problem]:
 
 
 def notes(job: JobSpec, config: Config) -> list[str]:
-    """What works, but is rarely meant: more centers a side than a region has points there."""
-    return list(_crowded(job, config))
+    """What works, but is rarely meant: rungs chosen late, more centers a side than a region has points."""
+    return [*_late_rungs(job), *_crowded(job, config)]
 
 
 def _fold_problems(job: JobSpec, config: Config) -> list[Problem]:
@@ -51,6 +52,14 @@ def _metric_problems(job: JobSpec) -> list[Problem]:
         return []
     known = ", ".join((*METRICS, "IoU.<class>"))
     return [Problem(f"job {job.name}", f"objective.metric: there is no {metric}; there are {known}")]
+
+
+def _late_rungs(job: JobSpec) -> Iterator[str]:
+    if job.fidelity.rungs == "auto" and job.budget.trials < 3 * TRIALS:
+        yield (
+            f"fidelity.rungs: auto has the first {TRIALS} trials run to the end; with as few as "
+            f"{job.budget.trials} it saves little: name the rungs"
+        )
 
 
 def _crowded(job: JobSpec, config: Config) -> Iterator[str]:

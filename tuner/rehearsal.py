@@ -72,7 +72,7 @@ def simulate(file: Path, recorded: Path, gpus: int, near: float) -> Simulation:
 
     job = read_job(file, pictures_are_here=False)
     surrogate = Surrogate(job, curves.read(recorded))
-    study = Study(job, in_memory(job, default_params(job, configs.read(job.config))), rule(job))
+    study = Study(job, in_memory(job, default_params(job, configs.read(job.config))), rule)
     a_trial = job.resources.gpus_per_trial or 1
     if gpus < a_trial:
         raise BadInput.of("--gpus", f"a trial of job {job.name} holds {a_trial:g}, got {gpus}")

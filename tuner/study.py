@@ -9,11 +9,13 @@ trials are trained again.
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Protocol
 
+from tuner.budget import gpu_hours_are_spent, time_spent
+from tuner.calibration import calibrated
 from tuner.job import JobSpec
 from tuner.race import due
 from tuner.trial import Measurement, Outcome, Record, Trial
@@ -48,16 +50,17 @@ class Watcher(Protocol):
 
 
 class Study:
-    def __init__(self, job: JobSpec, store: Store, rule: Rule, watchers: Iterable[Watcher] = ()) -> None:
+    def __init__(
+        self, job: JobSpec, store: Store, rule: Callable[[JobSpec], Rule], watchers: Iterable[Watcher] = ()
+    ) -> None:
         self.job = job
+        """As it was asked for; once rungs that are to be chosen are, with these."""
         self._store = store
-        self._rule = rule
+        self._make_rule = rule
         self._watchers = tuple(watchers)
         self._records = {record.trial.number: record for record in store.records()}
         self._drawn = sum(record.trial.repeats is None for record in self.records)
-        for record in self.records:
-            for measurement in record.measurements:
-                self._compare(record.trial, measurement)
+        self._decide_rungs()
         self._interrupted = [record.trial for record in self.records if record.outcome is None]
         self._crashes: dict[int, list[str]] = {}
         self._deadline = time.monotonic() + job.budget.hours * 3600 - time_spent(self.records)
@@ -69,9 +72,8 @@ class Study:
     @property
     def left(self) -> int:
         """How many trials of the search are still to be drawn."""
-        if self._gpu_hours_are_spent():
-            return 0
-        return self.job.budget.trials - self._drawn
+        spent = gpu_hours_are_spent(self.job, self.records)
+        return 0 if spent else self.job.budget.trials - self._drawn
 
     @property
     def is_over(self) -> bool:
@@ -140,20 +142,21 @@ class Study:
         logger.warning("trial %d: %s; it goes on from its checkpoint, %s", number, note, told)
         self._interrupted.append(self._records[number].trial)
 
-    def _gpu_hours_are_spent(self) -> bool:
-        limit, search = self.job.budget.gpu_hours, (r for r in self.records if r.trial.repeats is None)
-        if limit is None:
-            return False
-        seconds = sum(record.last.seconds for record in search if record.last)
-        return seconds / 3600 * self.job.resources.gpus_per_trial >= limit
-
     def _judge(self, number: int, measurement: Measurement) -> Outcome | None:
         if measurement.iteration >= self.job.fidelity.iterations:
             return Outcome.COMPLETED
         is_spared = number == 0 or self._records[number].trial.repeats is not None
-        iteration = measurement.iteration
-        goes_on = is_spared or self._rule.goes_on(number, iteration)
+        is_compared = not is_spared and self.job.fidelity.compares_at(measurement.iteration)
+        goes_on = not is_compared or self._rule.goes_on(number, measurement.iteration)
         return None if goes_on else Outcome.PRUNED
+
+    def _decide_rungs(self) -> None:
+        """Has the rule compare at the rungs that are given, or at those that the trials so far choose."""
+        self.job = calibrated(self.job, self.records)
+        self._rule = self._make_rule(self.job)
+        for record in self.records:
+            for measurement in record.measurements:
+                self._compare(record.trial, measurement)
 
     def _compare(self, trial: Trial, measurement: Measurement) -> None:
         if trial.repeats is None:
@@ -164,18 +167,10 @@ class Study:
         self._store.ended(number, outcome, note)
         ended = datetime.now(timezone.utc)
         self._change(replace(self._records[number], outcome=outcome, ended=ended, note=note))
+        if self.job.fidelity.rungs == "auto":
+            self._decide_rungs()
 
     def _change(self, record: Record) -> None:
         self._records[record.trial.number] = record
         for watcher in self._watchers:
             watcher.changed(record)
-
-
-def time_spent(records: Iterable[Record]) -> float:
-    """Seconds in which at least one of the trials was training, by their own clocks: pauses do not count."""
-    spent, until = 0.0, 0.0
-    begun = [(r.started.timestamp(), r.last.seconds) for r in records if r.started and r.last]
-    for start, seconds in sorted(begun):
-        spent += max(0.0, start + seconds - max(start, until))
-        until = max(until, start + seconds)
-    return spent

@@ -83,7 +83,7 @@ def seconds_at_each_end(home: Home) -> list[float]:
     config, fingerprint, default = app.check(job, home.storage)
     store, clock = open_study(home.storage, job, fingerprint, default), Clock()
     table = TrialTable(job, console=Console(file=io.StringIO()))
-    study = Study(job, store, rule(job), [table, Retention(job, home, []), clock])
+    study = Study(job, store, rule, [table, Retention(job, home, []), clock])
     ray_tune.run(study, ray_tune.Launch(job, config, home, Trainer(place_without_torch, open_training)))
     return clock.seconds
 

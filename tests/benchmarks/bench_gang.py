@@ -78,7 +78,7 @@ def overhead(config: str, data_root: Path, trials: int, folder: Path) -> float:
 
 def searched(job: JobSpec, home: Home) -> list[Record]:
     config, fingerprint, default = app.check(job, home.storage)
-    study = Study(job, open_study(home.storage, job, fingerprint, default), rule(job))
+    study = Study(job, open_study(home.storage, job, fingerprint, default), rule)
     ray_tune.run(study, ray_tune.Launch(job, config, home, Trainer(process_group.join, open_training)))
     return study.records
 

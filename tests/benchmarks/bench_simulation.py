@@ -77,7 +77,7 @@ def costs(job: JobSpec, surrogate: Surrogate) -> Table:
             own = job.model_copy(
                 update={"search": search, "seed": seed, "budget": Budget(trials=TRIALS, seeds=1)}
             )
-            study = Study(own, in_memory(own, DEFAULT), rule(own))
+            study = Study(own, in_memory(own, DEFAULT), rule)
             found.append(cost_of_near_best(study, surrogate, list(simulate(study, surrogate, GPUS)), NEAR))
         reached = [cost if cost is not None else float("inf") for cost in found]
         table.add_row(name, f"{median(reached):.3f}", str(found.count(None)))
@@ -86,7 +86,7 @@ def costs(job: JobSpec, surrogate: Surrogate) -> Table:
 
 def long_study(surrogate: Callable[[JobSpec], Surrogate]) -> None:
     job = formula_job(10_000)
-    study = Study(job, in_memory(job, DEFAULT), rule(job))
+    study = Study(job, in_memory(job, DEFAULT), rule)
     begun, moments = time.perf_counter(), simulate(study, surrogate(job), workers=256)
     ends = [time.perf_counter() - begun for moment in moments if moment.ended]
     first, last = (ends[1999] - ends[999]) / 1000, (ends[-1] - ends[-1001]) / 1000

@@ -102,7 +102,7 @@ def test_a_trial_takes_over_warm_processes_unless_told_not_to(
     job = read_job(job_file(budget={"trials": 3}, resources=keys))
     place = Home(home)
     config, fingerprint, default = app.check(job, place.storage)
-    study = Study(job, open_study(place.storage, job, fingerprint, default), rule(job))
+    study = Study(job, open_study(place.storage, job, fingerprint, default), rule)
     ray_tune.run(study, Launch(job, config, place, Trainer(process_group.join, open_noting_the_process)))
     pids = {(place.trial(job.name, number).root / "pid").read_text() for number in range(3)}
     assert len(pids) == processes

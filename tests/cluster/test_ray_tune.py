@@ -100,7 +100,8 @@ def test_a_trial_short_of_memory_trains_fewer_pictures_at_once(
 def test_a_study_killed_with_its_ray_and_started_again_ends_like_one_left_alone(
     tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str], home: Path, tmp_path: Path
 ) -> None:
-    job = job_file(config=synthetic(seconds_per_iteration=0.002))
+    fidelity = {"iterations": 480, "rungs": "auto"}
+    job = job_file(config=synthetic(seconds_per_iteration=0.001), fidelity=fidelity)
     run_until_killed(home, job, rows=5)
     tuner("run", job)
     disturbed = load_study(Home(home).storage, "syn").records()
@@ -109,6 +110,9 @@ def test_a_study_killed_with_its_ray_and_started_again_ends_like_one_left_alone(
     runs = MlflowClient(Home(home).tracking).search_runs(["1"])
     assert len(runs) == 13
     assert not [run for run in runs if run.info.status == "RUNNING"]
+    passed = [len(record.measurements) for record in disturbed]
+    assert passed[:8] == [5] * 8
+    assert max(passed[8:]) < 5, "rungs were not chosen"
 
 
 def run_until_killed(home: Path, job: Path, rows: int) -> None:

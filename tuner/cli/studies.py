@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tuner import app
+from tuner.calibration import calibration
 from tuner.cli.words import DataRoot, Job, Study, out
 from tuner.race import best, judged
 
@@ -45,10 +46,11 @@ def run(
 ) -> None:
     """Search what a job asks for; the same command takes up a study that was cut off."""
     spec, records = app.run(job, data_root, context.obj)
-    from tuner.tracking.terminal import status_table, verdict_text
+    from tuner.tracking.report import report
+    from tuner.tracking.terminal import status_table
 
     out.print(status_table(spec, records))
-    out.print(verdict_text(spec, records), highlight=False)
+    out.print(report(spec, records), highlight=False)
     out.print(f"leaderboard: tuner dashboard {spec.name}\nbest config: tuner export {spec.name} --to DIR")
 
 
@@ -59,7 +61,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show the trials of a study, their outcomes and the best so far."""
-    from tuner.tracking.terminal import progress, status_table, verdict_text
+    from tuner.tracking.report import report
+    from tuner.tracking.terminal import progress, status_table
 
     names = [study] if study else app.known_studies(context.obj)
     shown = [app.show(name, context.obj) for name in names]
@@ -70,7 +73,7 @@ def status(
     for job, records in shown:
         out.print(f"study {job.name}: {progress(job, records)}")
         out.print(status_table(job, records))
-        out.print(verdict_text(job, records), highlight=False)
+        out.print(report(job, records), highlight=False)
 
 
 @commands.command()
@@ -101,12 +104,13 @@ def dashboard(
 
 
 def _summary(job: Any, records: Any) -> dict[str, Any]:
-    first, found = best(job, records), judged(job, records)
+    first, found, chosen = best(job, records), judged(job, records), calibration(job, records)
     trials = [asdict(record) for record in records]
     return {
         "study": job.name,
         "trials": trials,
         "best": first and first.trial.number,
         "of": job.budget.trials,
+        "rungs": chosen and asdict(chosen),
         "verdict": found and asdict(found) | {"ruling": found.ruling},
     }

@@ -105,7 +105,7 @@ class GangTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         try:
-            return {"measurement": self._ready_gang().step(self._launch.job.fidelity.stops)}
+            return {"measurement": self._ready_gang().step(self._stops)}
         except Died:
             self._disband()
             raise  # the node may be gone: Tune reserves anew
@@ -122,6 +122,7 @@ class GangTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._trial = Trial(config["number"], config["params"], config["seed"])
+        self._stops: tuple[int, ...] = config["stops"]
         self._config = trial_config(self._launch.job, self._launch.config, self._trial)
         self._opened = False
 
@@ -156,7 +157,8 @@ class _Draws(Searcher):  # type: ignore[misc]
         if trial is None:
             return None if self._numbers else FINISHED
         self._numbers[trial_id] = trial.number
-        return {"number": trial.number, "params": dict(trial.params), "seed": trial.seed}
+        stops = self._study.job.fidelity.stops
+        return {"number": trial.number, "params": dict(trial.params), "seed": trial.seed, "stops": stops}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

@@ -29,7 +29,7 @@ def simulate(study: Study, surrogate: Surrogate, workers: int) -> Iterator[Momen
     now, trained = 0.0, 0.0
     while True:
         while len(waiting) < workers and (trial := study.draw()):
-            curve = surrogate.training(trial)
+            curve = _at(study.job.fidelity.stops, surrogate.training(trial))
             begun[trial.number] = now, curve
             heapq.heappush(waiting, (now + curve[0].seconds, trial.number, 0))
         if not waiting:
@@ -43,6 +43,10 @@ def simulate(study: Study, surrogate: Surrogate, workers: int) -> Iterator[Momen
         else:
             heapq.heappush(waiting, (start + curve[rung + 1].seconds, number, rung + 1))
         yield Moment(number, ended, now / 3600, trained / 3600)
+
+
+def _at(stops: Sequence[int], curve: Sequence[Measurement]) -> Sequence[Measurement]:
+    return [measurement for measurement in curve if measurement.iteration in stops]
 
 
 def cost_of_near_best(

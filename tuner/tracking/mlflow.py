@@ -230,7 +230,7 @@ def _facts(job: JobSpec) -> dict[str, str]:
         "config": job.config.name,
         "objective": f"{job.objective.direction} {job.objective.metric}",
         "iterations": str(job.fidelity.iterations),
-        "rungs": ", ".join(map(str, job.fidelity.stops)),
+        "rungs": job.fidelity.rungs_text,
         "schedule": job.fidelity.schedule,
         "global_batch": str(job.resources.global_batch),
         "sampler": job.search.sampler,

@@ -15,7 +15,7 @@ from tuner.job import JobSpec
 from tuner.memory import GIB, Memory
 from tuner.pace import slowed
 from tuner.plan import Plan
-from tuner.race import best, judged
+from tuner.race import best
 from tuner.trial import Outcome, Record, Swept, Trial, Value
 
 UNFINISHED = "unfinished"
@@ -99,10 +99,10 @@ class TrialTable:
 def plan_table(plan: Plan) -> Table:
     """What a job would do, and a row for each corner of its space."""
     job, ranks = plan.job, plan.job.resources.processes
-    stops = ", ".join(map(str, job.fidelity.stops))
     facts = (
         f"{job.name}: {job.budget.trials} trials of {ranks} {'rank' if ranks == 1 else 'ranks'} "
-        f"({job.resources.gpus_per_trial:g} GPUs), {plan.pictures} pictures a rank at a time; rungs {stops}"
+        f"({job.resources.gpus_per_trial:g} GPUs), {plan.pictures} pictures a rank at a time; "
+        f"rungs {job.fidelity.rungs_text}"
     )
     params = [*plan.corners[0].params] if plan.corners else []
     heads = [*params, "weights", "activations", "passing", "a rank needs"]
@@ -151,21 +151,6 @@ def progress(job: JobSpec, records: Iterable[Record]) -> str:
     repeats = sum(record.trial.repeats is not None for record in ended)
     text = f"{len(ended) - repeats} of {job.budget.trials} trials ended"
     return f"{text}, and {repeats} repeats" if repeats else text
-
-
-def verdict_text(job: JobSpec, records: Iterable[Record]) -> str:
-    """What the repeats say, or why they say nothing yet."""
-    found = judged(job, records)
-    if job.budget.seeds < 2:
-        return "verdict: none, as budget.seeds is 1: the best of single trainings may be best by chance"
-    if found is None:
-        return "verdict: not yet, the repeats over other seeds are missing"
-    interval = f"95 % interval {found.low:+.2f} to {found.high:+.2f}"
-    return (
-        f"verdict: {found.ruling}. Trial {found.candidate} against the default, over {found.seeds} seeds: "
-        f"{job.objective.metric} {found.difference:+.2f} ({interval}), "
-        f"better with probability {found.probability:.3f}"
-    )
 
 
 def _ranked(job: JobSpec, records: Iterable[Record]) -> list[Record]:

@@ -1,0 +1,50 @@
+"""What a study has found out, in words: its rungs and its verdict."""
+
+from collections.abc import Iterable, Iterator
+
+from tuner.calibration import TRIALS, Candidate, calibration
+from tuner.job import JobSpec
+from tuner.race import judged
+from tuner.trial import Record
+
+
+def report(job: JobSpec, records: Iterable[Record]) -> str:
+    known = list(records)
+    return "\n".join([*_rungs(job, known), _verdict(job, known)])
+
+
+def _rungs(job: JobSpec, records: Iterable[Record]) -> Iterator[str]:
+    """What the candidates were worth, where rungs are chosen."""
+    if job.fidelity.rungs != "auto":
+        return
+    found = calibration(job, records)
+    if found is None:
+        yield f"rungs: not chosen yet, the first {TRIALS} trials that complete have to end"
+        return
+    rungs = ", ".join(map(str, found.rungs))
+    yield f"rungs: {rungs}. Rank correlation with the end, by {TRIALS} trials (Kendall's tau, 95 % interval):"
+    yield from (_worth(each, each.iteration in found.rungs) for each in found.candidates)
+
+
+def _worth(candidate: Candidate, is_rung: bool) -> str:
+    if is_rung:
+        use = "a rung"
+    else:
+        use = "adds nothing to a rung before" if candidate.low > 0 else "does not tell the end"
+    interval = f"{candidate.low:+.2f} to {candidate.high:+.2f}"
+    return f"  {candidate.iteration}: {candidate.tau:+.2f} ({interval}), {use}"
+
+
+def _verdict(job: JobSpec, records: Iterable[Record]) -> str:
+    """What the repeats say, or why they say nothing yet."""
+    found = judged(job, records)
+    if job.budget.seeds < 2:
+        return "verdict: none, as budget.seeds is 1: the best of single trainings may be best by chance"
+    if found is None:
+        return "verdict: not yet, the repeats over other seeds are missing"
+    interval = f"95 % interval {found.low:+.2f} to {found.high:+.2f}"
+    return (
+        f"verdict: {found.ruling}. Trial {found.candidate} against the default, over {found.seeds} seeds: "
+        f"{job.objective.metric} {found.difference:+.2f} ({interval}), "
+        f"better with probability {found.probability:.3f}"
+    )
