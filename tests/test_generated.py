@@ -121,7 +121,9 @@ jobs = mapping(
         "resources": st.fixed_dictionaries({"global_batch": numbers}, optional={"ranks": numbers}),
         "objective": st.dictionaries(st.sampled_from(["metric", "direction"]), values),
         "seed": numbers,
-        "search": st.dictionaries(st.sampled_from(["sampler", "scheduler", "x"]), st.text(max_size=5)),
+        "search": st.dictionaries(
+            st.sampled_from(["sampler", "scheduler", "from", "x"]), st.text(max_size=5)
+        ),
         "data_root": st.text(max_size=4),
         "config": st.text(max_size=4),
     },

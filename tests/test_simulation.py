@@ -15,6 +15,7 @@ from tuner.search.scheduling import rule
 from tuner.search.simulation import Moment, cost_of_near_best, simulate
 from tuner.search.store import in_memory
 from tuner.search.surrogate import Surrogate
+from tuner.settings import Settings
 from tuner.space import Params
 from tuner.study import Study
 from tuner.trial import Measurement, Outcome, Record, Trial
@@ -118,7 +119,8 @@ def test_the_command_tells_what_a_search_would_cost(job_file: JobFile, job: JobS
     by_number = [record.measurements for record in recorded(job)]
     file = tmp_path / "curves.jsonl"
     list(curves.record([r.trial for r in recorded(job)], lambda trial: iter(by_number[trial.number]), file))
-    found = rehearsal.simulate(job_file(budget={"trials": 20, "seeds": 3}), file, 8, 5.0)
+    settings = Settings.from_environment(tmp_path / "home", None)
+    found = rehearsal.simulate(job_file(budget={"trials": 20, "seeds": 3}), file, 8, 5.0, settings)
     repeats = [record for record in found.records if record.trial.repeats is not None]
     assert len(found.records) - len(repeats) == 20
     assert repeats

@@ -148,6 +148,16 @@ class Resources(Strict):
 class Search(Strict):
     sampler: Literal["tpe", "prior", "gp", "grid", "random"] = "tpe"
     scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
+    earlier: tuple[Annotated[str, Field(pattern=NAME)], ...] = Field(default=(), alias="from")
+    """Studies of the same space in the same database: the sampler knows their trials from the start."""
+
+    @model_validator(mode="after")
+    def _learns_from_earlier(self) -> "Search":
+        if self.earlier and self.sampler in ("grid", "random"):
+            raise ValueError(f"from: {self.sampler} looks at no trial: remove it, or take another sampler")
+        if len(set(self.earlier)) < len(self.earlier):
+            raise ValueError(f"from: names a study twice: {', '.join(self.earlier)}")
+        return self
 
 
 class JobSpec(Strict):
@@ -176,6 +186,12 @@ class JobSpec(Strict):
                 "fidelity.rungs: auto cannot compare losses, which are means since the evaluation before: "
                 "name the rungs"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _is_not_its_own_past(self) -> "JobSpec":
+        if self.name in self.search.earlier:
+            raise ValueError(f"search.from: names the study itself, {self.name}: give the job another name")
         return self
 
     @model_validator(mode="after")

@@ -62,17 +62,18 @@ class Simulation:
     noise: float
 
 
-def simulate(file: Path, recorded: Path, gpus: int, near: float) -> Simulation:
+def simulate(file: Path, recorded: Path, gpus: int, near: float, settings: Settings) -> Simulation:
     """Searches what a job asks for in virtual time, over recorded curves. Raises BadInput."""
     from tuner.search.scheduling import rule
     from tuner.search.simulation import cost_of_near_best, simulate
-    from tuner.search.store import in_memory
+    from tuner.search.store import evidence, in_memory
     from tuner.search.surrogate import Surrogate
     from tuner.training import config as configs
 
     job = read_job(file, pictures_are_here=False)
     surrogate = Surrogate(job, curves.read(recorded))
-    study = Study(job, in_memory(job, default_params(job, configs.read(job.config))), rule)
+    default = default_params(job, configs.read(job.config))
+    study = Study(job, in_memory(job, default, evidence(settings.storage, job)), rule)
     a_trial = job.resources.gpus_per_trial or 1
     if gpus < a_trial:
         raise BadInput.of("--gpus", f"a trial of job {job.name} holds {a_trial:g}, got {gpus}")

@@ -20,7 +20,7 @@ ON_STEP = 1e-8
 class Strict(BaseModel):
     """A frozen type that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
 
 
 class Prior(Strict):

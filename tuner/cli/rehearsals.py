@@ -32,13 +32,14 @@ def record(
 
 @commands.command()
 def simulate(
+    context: typer.Context,
     job: Job,
     curves: Annotated[Path, typer.Option(help="What `tuner record` wrote.")],
     gpus: Annotated[int, typer.Option(min=1)] = 64,
     near: Annotated[float, typer.Option(min=0, help="How near to the best known is near.")] = 0.5,
 ) -> None:
     """Run a job's search in virtual time over recorded curves; nothing is trained or kept."""
-    found = rehearsal.simulate(job, curves, gpus, near)
+    found = rehearsal.simulate(job, curves, gpus, near, context.obj)
     metric = found.job.objective.metric
     outcomes = Counter(record.outcome.value for record in found.records if record.outcome)
     table = Table("", found.job.name, box=None)

@@ -20,6 +20,8 @@ ATTEMPTS = 1000
 SEEDS = 2**31
 """Every job's seed is smaller."""
 NOT_WRITTEN = -1
+AGAIN = -2
+"""The number of a sketch that is drawn once more."""
 
 Allowed: TypeAlias = Callable[[Params], bool]
 
@@ -41,7 +43,7 @@ def draw(
     chosen = aimless if is_daring else job
     shown = list(map(_lesson, seen))
     for attempt in range(ATTEMPTS):
-        trial = sketch(number if attempt == 0 else NOT_WRITTEN)  # a grid's first try goes by the number
+        trial = sketch(number if attempt == 0 else AGAIN)  # a grid's first try goes by the number
         ours = optuna.load_study(
             study_name=study.study_name,
             storage=_Desk(study._storage, trial, shown),  # type: ignore[arg-type]

@@ -3,11 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy.exc import InterfaceError, OperationalError
+
+from tuner.errors import TunerError
 
 PATIENCE = 300.0
 """Seconds that a database may be away."""
@@ -15,7 +18,30 @@ PATIENCE = 300.0
 logger = logging.getLogger(__name__)
 
 
-def patient_storage(url: str) -> BaseStorage:
+def connect(storage: str) -> BaseStorage:
+    """Makes the database where there is none. Raises TunerError when it does not answer."""
+    if file := sqlite_file(storage):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    for attempts_left in (2, 1, 0):
+        try:
+            return _patient_storage(storage)
+        except Exception as error:
+            if not attempts_left:
+                reason = str(error).splitlines()[0]
+                raise TunerError(
+                    f"the studies' database does not answer: {reason}; --storage names it"
+                ) from error
+            time.sleep(0.5)  # another process may be making the tables just now
+    raise AssertionError
+
+
+def sqlite_file(storage: str) -> Path | None:
+    """None where the URL is that of a server."""
+    prefix = "sqlite:///"
+    return Path(storage.removeprefix(prefix)) if storage.startswith(prefix) else None
+
+
+def _patient_storage(url: str) -> BaseStorage:
     """Optuna's storage; a database that is away already now raises at once."""
     storage = get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))
     return cast("BaseStorage", _Patient(storage))

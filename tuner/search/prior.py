@@ -43,7 +43,7 @@ class PriorSampler(TPESampler):
             key=lambda each: each.value or 0.0,
             reverse=study.direction.name == "MAXIMIZE",
         )
-        prior = self._prior(known[0].params)
+        prior = self._prior(next(each.params for each in known if each.number == 0))
         chosen = prior
         if completed:
             best = {name: (value, AROUND_BEST) for name, value in completed[0].params.items()}

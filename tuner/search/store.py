@@ -1,23 +1,23 @@
 """The study in Optuna's storage: the only truth about a search."""
 
-import time
 import uuid
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.errors import BadInput, TunerError
+from tuner.errors import BadInput, Problem, TunerError
 from tuner.export import made_with
 from tuner.job import JobSpec
 from tuner.search.drawing import Allowed, decided, draw, sketch
+from tuner.search.evidence import Evidence, Lesson, lessons, taken
 from tuner.search.failures import OUTCOME, Failures
+from tuner.search.fingerprint import differences
 from tuner.search.lease import Lease
-from tuner.search.patience import patient_storage, patiently
+from tuner.search.patience import connect, patiently, sqlite_file
 from tuner.search.sampling import BEST, seen
 from tuner.space import Params
 from tuner.trial import Measurement, Outcome, Record, Trial, Value
@@ -26,6 +26,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 JOB, FINGERPRINT, IDENTITY, ORIGIN, DEFAULT = "job", "fingerprint", "id", "origin", "default"
+EVIDENCE = "evidence"
 MEASUREMENT, NOTE = "measurement.", "note"
 SEED, REPEATS = "seed", "repeats"
 
@@ -47,6 +48,7 @@ class OptunaStore:
         self.origin: dict[str, Any] = study.user_attrs[ORIGIN]
         self.default: dict[str, Value] = study.user_attrs[DEFAULT]
         self._fits = fits
+        self._evidence = Evidence(self.job, study.user_attrs.get(EVIDENCE, []))
         self._failures = Failures(self.job.space)
         self._failures.see(study.get_trials(deepcopy=False))
         self._best: list[tuple[float, int]] = []
@@ -67,7 +69,8 @@ class OptunaStore:
         if not known:
             drawn = decided(sketch(0), self.default, self.job.space)
         else:
-            shown = seen(known, (best for _, best in self._best))
+            own = seen(known, (best for _, best in self._best))
+            shown = [*self._evidence.shown(own), *own]
             drawn = draw(self._study, self.job, shown, self._allows, self._failures)
         self._renew()
         self._study.add_trial(drawn)
@@ -150,7 +153,7 @@ def open_study(
     TunerError while another driver has it.
     """
     check_study(storage, job, fingerprint)
-    connected = _connect(storage)
+    connected = connect(storage)
     lease = Lease(storage, job.name)
     study = optuna.create_study(
         storage=connected,
@@ -163,63 +166,66 @@ def open_study(
     study.set_user_attr(DEFAULT, dict(default))
     study.set_user_attr(ORIGIN, {**made_with(), "data": fingerprint["data"]})
     if IDENTITY not in study.user_attrs:
+        study.set_user_attr(EVIDENCE, evidence(storage, job))
         study.set_user_attr(IDENTITY, uuid.uuid4().hex)
     return OptunaStore(study, lease, fits)
 
 
-def in_memory(job: JobSpec, default: Mapping[str, Value]) -> OptunaStore:
+def in_memory(
+    job: JobSpec, default: Mapping[str, Value], taken_over: Sequence[Mapping[str, Any]] = ()
+) -> OptunaStore:
     """A study of its own that ends with the process: for simulations."""
     study = optuna.create_study(direction=job.objective.direction)
     known = {JOB: job.model_dump(mode="json"), IDENTITY: uuid.uuid4().hex, ORIGIN: {}, DEFAULT: dict(default)}
-    for key, value in known.items():
+    for key, value in (known | {EVIDENCE: taken_over}).items():
         study.set_user_attr(key, value)
     return OptunaStore(study)
 
 
 def check_study(storage: str, job: JobSpec, fingerprint: Mapping[str, Any]) -> None:
-    """Raises BadInput when a study of the job's name belongs to another job."""
+    """Raises BadInput when a study of the job's name belongs to another job, or a new one has no evidence."""
     if job.name not in studies(storage):
+        evidence(storage, job)
         return
-    kept = optuna.load_study(study_name=job.name, storage=_connect(storage)).user_attrs.get(FINGERPRINT)
-    if differences := _differences(kept or fingerprint, fingerprint):
+    kept = optuna.load_study(study_name=job.name, storage=connect(storage)).user_attrs.get(FINGERPRINT)
+    if found := differences(kept or fingerprint, fingerprint):
         advice = "give the job another name, or take the difference back"
-        raise BadInput.of(f"study {job.name} exists and belongs to another job", *differences, advice)
+        raise BadInput.of(f"study {job.name} exists and belongs to another job", *found, advice)
+
+
+def evidence(storage: str, job: JobSpec) -> list[dict[str, Any]]:
+    """What a new study takes over from those that its job names. Raises BadInput where that is nothing.
+
+    It is kept with the study: whatever becomes of the earlier ones, a draw stays the same.
+    """
+    found: list[Lesson] = []
+    problems: list[Problem] = []
+    for name in job.search.earlier:
+        try:
+            earlier = load_study(storage, name)
+            found += lessons(job, earlier.job, earlier.records())
+        except BadInput as error:
+            problems += error.problems
+        except TunerError as error:
+            problems.append(Problem(f"search.from of job {job.name}", str(error)))
+    if problems:
+        raise BadInput(problems)
+    return taken(found)
 
 
 def load_study(storage: str, name: str) -> OptunaStore:
     """Raises TunerError when there is none of that name."""
     if name not in (known := studies(storage)):
         raise TunerError(f"there is no study {name}; there are: {', '.join(known) or 'none'}")
-    return OptunaStore(optuna.load_study(study_name=name, storage=_connect(storage)))
+    return OptunaStore(optuna.load_study(study_name=name, storage=connect(storage)))
 
 
 def studies(storage: str) -> list[str]:
     """The names of the studies that are there whole; asking creates no database."""
-    if (file := _sqlite_file(storage)) and not file.exists():
+    if (file := sqlite_file(storage)) and not file.exists():
         return []
-    found = optuna.get_all_study_summaries(_connect(storage), include_best_trial=False)
+    found = optuna.get_all_study_summaries(connect(storage), include_best_trial=False)
     return sorted(summary.study_name for summary in found if IDENTITY in summary.user_attrs)
-
-
-def _connect(storage: str) -> optuna.storages.BaseStorage:
-    if file := _sqlite_file(storage):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    for attempts_left in (2, 1, 0):
-        try:
-            return patient_storage(storage)
-        except Exception as error:
-            if not attempts_left:
-                reason = str(error).splitlines()[0]
-                raise TunerError(
-                    f"the studies' database does not answer: {reason}; --storage names it"
-                ) from error
-            time.sleep(0.5)  # another process may be making the tables just now
-    raise AssertionError
-
-
-def _sqlite_file(storage: str) -> Path | None:
-    prefix = "sqlite:///"
-    return Path(storage.removeprefix(prefix)) if storage.startswith(prefix) else None
 
 
 def _measurements(attrs: Mapping[str, Any]) -> tuple[Measurement, ...]:
@@ -229,22 +235,3 @@ def _measurements(attrs: Mapping[str, Any]) -> tuple[Measurement, ...]:
         if key.startswith(MEASUREMENT)
     }
     return tuple(Measurement(i, **found[i]) for i in sorted(found))
-
-
-def _differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    before, after = _flat(kept), _flat(wanted)
-    return [
-        f"{key}: {before.get(key, 'nothing')!r} in the study, {after.get(key, 'nothing')!r} in the job"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
-
-
-def _flat(node: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(node, Mapping):
-        children = node.items()
-    elif isinstance(node, list | tuple):
-        children = {str(index): child for index, child in enumerate(node)}.items()
-    else:
-        return {path: node}
-    return {k: v for key, child in children for k, v in _flat(child, f"{path}.{key}".strip(".")).items()}

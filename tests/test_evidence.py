@@ -1,0 +1,184 @@
+"""What earlier studies tell a new one of the same space: where to draw first, and nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from tests.conftest import JobFile
+from tuner.app import check_file
+from tuner.errors import BadInput
+from tuner.files import read_job
+from tuner.job import JobSpec
+from tuner.search.cube import place
+from tuner.search.evidence import TAKEN, lessons, taken
+from tuner.search.sampling import LATEST
+from tuner.search.store import OptunaStore, evidence, in_memory, open_study
+from tuner.settings import Settings
+from tuner.space import Params
+from tuner.trial import Measurement, Outcome, Trial
+
+DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
+BEST_LR = 4e-3
+Worth = Callable[[Params], float]
+
+
+def worth(params: Params) -> float:
+    return 40 - 10 * abs(float(params["lr"]) / BEST_LR - 1)
+
+
+@pytest.fixture
+def earlier(job_file: JobFile) -> JobSpec:
+    return read_job(job_file(name="earlier", search={"sampler": "random"}))
+
+
+@pytest.fixture
+def job(job_file: JobFile) -> JobSpec:
+    return read_job(job_file(search={"from": ["earlier"]}))
+
+
+def tell(store: OptunaStore, trials: int, of: Worth = worth) -> list[Trial]:
+    """Draws so many; of three, after the default, one is pruned at the first rung."""
+    drawn = [store.draw() for _ in range(trials)]
+    for trial in drawn:
+        pruned = trial.number % 3 == 1
+        for iteration in store.job.fidelity.stops[: 1 if pruned else None]:
+            store.measured(trial.number, Measurement(iteration, {"mIoU": of(trial.params)}, 1.0))
+        store.ended(trial.number, Outcome.PRUNED if pruned else Outcome.COMPLETED, "")
+    return drawn
+
+
+def learned(job: JobSpec, earlier: JobSpec, trials: int, of: Worth = worth) -> list[dict[str, Any]]:
+    store = in_memory(earlier, DEFAULT)
+    tell(store, trials, of)
+    return taken(lessons(job, earlier, store.records()))
+
+
+def opened(storage: str, job: JobSpec) -> OptunaStore:
+    return open_study(storage, job, {"data": "abc"}, DEFAULT)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "prior", "gp"])
+def test_first_draws_are_near_the_earlier_optimum_and_all_within_the_new_ranges(
+    sampler: str, job: JobSpec, earlier: JobSpec
+) -> None:
+    job = job.model_copy(update={"search": job.search.model_copy(update={"sampler": sampler})})
+    known = learned(job, earlier, 60)
+
+    def misses(taken_over: list[dict[str, Any]]) -> list[float]:
+        store = in_memory(job, DEFAULT, taken_over)
+        drawn = [store.draw().params for _ in range(6)]
+        assert drawn[0] == DEFAULT
+        lr = job.space.parameters["lr"]
+        return sorted(abs(place(lr, p["lr"]) - place(lr, BEST_LR)) for p in drawn[1:])  # type: ignore[arg-type]
+
+    assert misses(known)[2] < 0.12
+    assert misses([])[2] > 0.2
+
+
+def test_a_restart_draws_the_same_whatever_became_of_the_earlier_study(
+    job: JobSpec, earlier: JobSpec, tmp_path: Path
+) -> None:
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    calm = in_memory(job, DEFAULT, learned(job, earlier, 12))
+    undisturbed = tell(calm, 2) + tell(calm, 2)
+    tell(opened(storage, earlier), 12)
+    first = tell(opened(storage, job), 2)
+    tell(opened(storage, earlier), 2, lambda params: 99)
+    assert first + tell(opened(storage, job), 2) == undisturbed
+
+
+def test_values_of_another_scale_and_length_teach_the_same(
+    job: JobSpec, earlier: JobSpec, job_file: JobFile
+) -> None:
+    fidelity = {"iterations": 240, "rungs": [30, 80, 240]}
+    other = read_job(job_file(name="other", fidelity=fidelity, search={"sampler": "random"}))
+    one = learned(job, earlier, 30)
+    two = learned(job, other, 30, lambda params: 3 * worth(params) - 70)
+    assert [each["params"] for each in one] == [each["params"] for each in two]
+    assert [each["goodness"] for each in one] == pytest.approx([each["goodness"] for each in two])
+    assert {each["reached"] for each in one} == {each["reached"] for each in two} == {60 / 480, 1.0}
+    assert max(each["goodness"] for each in one if each["reached"] == 1) == pytest.approx(1)
+
+
+def test_a_lesson_is_shown_on_the_scale_of_the_new_study(job: JobSpec, earlier: JobSpec) -> None:
+    store = in_memory(job, DEFAULT, learned(job, earlier, 30))
+    tell(store, 9, lambda params: worth(params) / 10 + 70)
+    own = store._study.get_trials(deepcopy=False)
+    shown = store._evidence.shown(own)
+    best = max(trial.value for trial in own if trial.state is TrialState.COMPLETE)
+    assert max(trial.value for trial in shown if trial.state is TrialState.COMPLETE) == pytest.approx(best)
+    default = next(trial for trial in shown if trial.params == DEFAULT)
+    assert default.value == own[0].value
+    assert {trial.last_step for trial in shown if trial.state is TrialState.PRUNED} == {60}
+
+
+def test_what_a_sampler_looks_at_stays_bounded(job: JobSpec, earlier: JobSpec) -> None:
+    store = in_memory(job, DEFAULT, learned(job, earlier, 3 * TAKEN))
+    own = tell(store, 1)
+    frozen = store._study.get_trials(deepcopy=False)
+    assert len(store._evidence.shown(frozen)) == TAKEN
+    assert len(store._evidence.shown(frozen * (LATEST - 40))) == 40
+    assert store._evidence.shown(frozen * (LATEST + 7)) == []
+    assert [record.trial for record in store.records()] == own
+
+
+def test_trials_outside_the_new_ranges_are_left_out(
+    job: JobSpec, earlier: JobSpec, job_file: JobFile, tmp_path: Path
+) -> None:
+    space = job.space.model_dump(mode="json")
+    space["parameters"]["lr"]["high"] = 1e-3
+    space["parameters"]["centers"]["choices"] = [4, 9, 25]
+    file = tmp_path / "narrow.yaml"
+    file.write_text(yaml.safe_dump(space))
+    narrow = read_job(job_file(space=str(file), search={"from": ["earlier"]}))
+    found = [each["params"] for each in learned(narrow, earlier, 60)]
+    assert 0 < len(found) < len(learned(job, earlier, 60))
+    assert all(params["lr"] <= 1e-3 and params["centers"] in (4, 25) for params in found)
+
+
+def test_studies_that_do_not_help_are_refused_with_all_reasons(
+    job_file: JobFile, earlier: JobSpec, tmp_path: Path, home: Path
+) -> None:
+    settings = Settings.from_environment(home, None)
+    home.mkdir()
+    opened(settings.storage, earlier).draw()
+    space = earlier.space.model_dump(mode="json")
+    space["parameters"]["rate"] = space["parameters"].pop("weight_decay")
+    space["parameters"]["lr"] = {"type": "int", "low": 1, "high": 2, "sets": "optimizer.lr"}
+    file = tmp_path / "other.yaml"
+    file.write_text(yaml.safe_dump(space))
+    other = read_job(
+        job_file(space=str(file), objective={"metric": "aAcc"}, search={"from": ["earlier", "gone"]})
+    )
+    with pytest.raises(BadInput) as refusal:
+        evidence(settings.storage, other)
+    assert str(refusal.value).splitlines() == [
+        "search.from of job syn: study earlier does not help: 5 problems",
+        "  rate is a parameter of only one of the two spaces",
+        "  weight_decay is a parameter of only one of the two spaces",
+        "  its parameter lr is of type float and sets optimizer.lr",
+        "  it would maximize mIoU",
+        "  its default, to which its trials are compared, has not completed",
+        "search.from of job syn: 1 problem",
+        "  there is no study gone; there are: earlier",
+    ]
+    with pytest.raises(BadInput, match="there is no study gone"):
+        check_file(job_file(search={"from": ["gone"]}), None, settings)
+
+
+@pytest.mark.parametrize(
+    ("search", "reason"),
+    [
+        ({"from": ["a"], "sampler": "grid"}, "search: from: grid looks at no trial"),
+        ({"from": ["a", "a"]}, "search: from: names a study twice"),
+        ({"from": ["syn"]}, "search.from: names the study itself"),
+        ({"from": ["../a"]}, "search.from.0: String should match pattern"),
+    ],
+)
+def test_names_that_cannot_help_are_refused(job_file: JobFile, search: Any, reason: str) -> None:
+    with pytest.raises(BadInput, match=reason):
+        read_job(job_file(search=search))
