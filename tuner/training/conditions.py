@@ -46,7 +46,7 @@ class Conditions:
 
 
 def _gpu(device: str) -> dict[str, float]:
-    """Named as MLflow names a run's system metrics. The use needs NVML's Python package, nvidia-ml-py."""
+    """Named as MLflow names a run's system metrics; the use is that of the last second or less."""
     if device == "cpu":
         return {}
     found: dict[str, Any] = {"gpu_memory_usage_megabytes": torch.cuda.max_memory_reserved(device) / MIB}
