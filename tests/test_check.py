@@ -1,7 +1,7 @@
 """Every shipped space, checked with a shipped config; what is odd, but works, is noted."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +16,6 @@ from tuner.training import config as configs
 from tuner.training.toy import draw
 
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
-Checked = Callable[[Path], list[str]]
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +26,10 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def toy_job(job_file: JobFile, toys: Path) -> Callable[[Path], Path]:
-    def write(space: Path) -> Path:
+def toy_job(job_file: JobFile, toys: Path) -> JobFile:
+    def write(space: Path, **changes: Any) -> Path:
         return job_file(
+            **changes,
             config=str(ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py"),
             data_root=str(toys),
             space=str(space),
@@ -41,7 +41,7 @@ def toy_job(job_file: JobFile, toys: Path) -> Callable[[Path], Path]:
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.stem)
 def test_every_shipped_space_passes_and_its_draws_make_configs(
-    toy_job: Callable[[Path], Path], space: Path, home: Path
+    toy_job: JobFile, space: Path, home: Path
 ) -> None:
     file = toy_job(space)
     settings = Settings.from_environment(home, None)
@@ -61,3 +61,12 @@ def test_every_shipped_space_passes_and_its_draws_make_configs(
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.stem)
 def test_every_shipped_space_says_what_it_is_for(space: Path) -> None:
     assert space.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize(("side", "notes"), [(95, 1), (96, 0)])
+def test_pictures_that_are_shrunk_below_the_crop_are_noted(
+    toy_job: JobFile, home: Path, side: int, notes: int
+) -> None:
+    file = toy_job(ROOT / "search_spaces/optimizer.yaml", picture_side=side)
+    found = check_file(file, None, Settings.from_environment(home, None))
+    assert len([note for note in found if "below the crop of 96x96" in note]) == notes

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmseg.datasets import build_dataset
 
 from tests.conftest import ROOT
 from tuner.errors import CorruptPicture
-from tuner.overrides import apply, reproducible, with_data_root
+from tuner.overrides import apply, reproducible, with_data_root, with_picture_side
 from tuner.training import config as configs
-from tuner.training.data import SKIPPED, SampleStream, TrainBatches
+from tuner.training.data import SKIPPED, SampleStream, ShrinkPictures, TrainBatches
 from tuner.training.engine import Training
 from tuner.training.toy import draw
 from tuner.trial import Config, Place
@@ -79,3 +80,33 @@ def test_a_set_without_any_whole_picture_is_no_endless_search(config: Config) ->
         break_off(config, f"images/training/{number:04d}.jpg")
     with pytest.raises(CorruptPicture):
         skipping(config)[0]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "wanted"),
+    [(100, 150, (40, 60)), (300, 101, (119, 40)), (40, 90, (40, 90)), (20, 30, (20, 30))],
+)
+def test_pictures_are_shrunk_to_a_shorter_side_and_never_enlarged(
+    height: int, width: int, wanted: tuple[int, int]
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    labels = np.where(picture[..., 0] < 128, 3, 255).astype(np.uint8)
+    found = ShrinkPictures(side=40)({"img": picture, "labels": labels, "seg_fields": ["labels"]})
+    assert found["img"].shape == found["ori_shape"] == found["img_shape"] == (*wanted, 3)
+    assert found["labels"].shape == wanted
+    assert set(np.unique(found["labels"])) == {3, 255}, "labels are chosen, never mixed"
+    assert abs(found["img"].mean() - picture.mean()) < 2
+
+
+def test_a_training_pipeline_shrinks_right_after_loading_and_only_once(config: Config) -> None:
+    shrinking = with_picture_side(with_picture_side(config, 64), 48)
+    steps = shrinking["data"]["train"]["dataset"]["pipeline"]
+    assert [step["type"] for step in steps[:4]] == [
+        "LoadImageFromFile",
+        "LoadAnnotations",
+        "ShrinkPictures",
+        "Resize",
+    ]
+    assert [step["side"] for step in steps if step["type"] == "ShrinkPictures"] == [48]
+    assert shrinking["data"]["val"] == config["data"]["val"]
+    assert build_dataset(shrinking["data"]["train"])[0]["img"].data.shape == (3, 96, 96)

@@ -18,7 +18,7 @@ from mmseg.models import build_segmentor
 from tests.conftest import ROOT
 from tuner.errors import BadInput, Diverged, OutOfMemory
 from tuner.models.layers import Stage
-from tuner.overrides import apply, in_less_memory, reproducible, with_data_root
+from tuner.overrides import apply, in_less_memory, reproducible, with_data_root, with_picture_side
 from tuner.training import config as configs
 from tuner.training import launch
 from tuner.training.engine import Training
@@ -116,8 +116,8 @@ class KeepLosses(Hook):  # type: ignore[misc]
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_mmseg_itself_trains_the_written_config_to_the_same_losses(ready: Config, tmp_path: Path) -> None:
-    decaying = apply(ready, {"optimizer.paramwise_cfg.decay_rate": 0.7}, "test")
-    ours = losses_in_steps(decaying, tmp_path / "ours", 5)
+    special = with_picture_side(apply(ready, {"optimizer.paramwise_cfg.decay_rate": 0.7}, "test"), 64)
+    ours = losses_in_steps(special, tmp_path / "ours", 5)
     config = MmcvConfig.fromfile(str(tmp_path / "ours" / "config.py"))
     config.work_dir, config.gpu_ids, config.device = str(tmp_path / "mmseg"), [0], "cpu"
     config.custom_hooks.append({"type": "KeepLosses"})

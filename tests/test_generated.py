@@ -121,6 +121,7 @@ jobs = mapping(
         "resources": st.fixed_dictionaries({"global_batch": numbers}, optional={"ranks": numbers}),
         "objective": st.dictionaries(st.sampled_from(["metric", "direction"]), values),
         "seed": numbers,
+        "picture_side": numbers,
         "search": st.dictionaries(
             st.sampled_from(["sampler", "scheduler", "from", "x"]), st.text(max_size=5)
         ),

@@ -110,6 +110,18 @@ def test_a_compressed_schedule_ends_with_the_trial(job_file: JobFile) -> None:
         assert value_at(trial_config(job, config(), trial), "runner.max_iters") == length
 
 
+def test_pictures_are_shrunk_where_the_job_says_so_and_the_config_has_any(job_file: JobFile) -> None:
+    trial = Trial(0, {"lr": 0.01, "weight_decay": 0.0, "centers": 4}, seed=0)
+    job = read_job(job_file(picture_side=512))
+    with_pictures = config()
+    loading = [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}, {"type": "Resize"}]
+    with_pictures["data"]["train"]["dataset"]["pipeline"] = loading
+    result = trial_config(job, with_pictures, trial)
+    shrink = {"type": "ShrinkPictures", "side": 512}
+    assert value_at(result, "data.train.dataset.pipeline") == [*loading[:2], shrink, loading[2]]
+    assert "pipeline" not in value_at(trial_config(job, config(), trial), "data.train.dataset")
+
+
 def ladder(start: Config) -> list[tuple[int, bool]]:
     """Parts and with_cp, from a config to the one that needs the least memory."""
     rungs, next_config = [], start

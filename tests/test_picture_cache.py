@@ -5,6 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import mmcv
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ import torch
 from mmseg.datasets import build_dataset
 
 from tests.conftest import ROOT
-from tuner.overrides import reproducible, with_data_root
+from tuner.overrides import reproducible, with_data_root, with_picture_side
 from tuner.paths import picture_cache
 from tuner.training import config as configs
-from tuner.training.picture_cache import GIB, SIZE, remember_pictures
+from tuner.training.limited_folder import LEDGER
+from tuner.training.picture_cache import GIB, remember_pictures
 from tuner.training.toy import draw
 from tuner.trial import Config
 
@@ -36,17 +38,38 @@ def config(tmp_path: Path) -> Config:
 
 
 def copies(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.name != SIZE)
+    return sorted(file for file in folder.iterdir() if file.name != LEDGER)
 
 
-def test_samples_are_equal_to_the_bit_with_and_without(config: Config, folder: Path) -> None:
-    plain, kept = (build_dataset(config["data"]["train"]) for _ in range(2))
-    remember_pictures(kept.dataset, 1.0)
+@pytest.mark.parametrize("side", [None, 60])
+@pytest.mark.parametrize("gibibytes", [1.0, 100_000 / GIB], ids=["room for all", "room for some"])
+def test_samples_are_equal_to_the_bit_with_and_without(
+    config: Config, folder: Path, side: int | None, gibibytes: float
+) -> None:
+    wanted = with_picture_side(config, side) if side else config
+    plain, kept = (build_dataset(wanted["data"]["train"]) for _ in range(2))
+    remember_pictures(kept.dataset, gibibytes)
     for number in range(3 * PICTURES):
+        one, other = plain[number], kept[number]
         for key in ("img", "gt_semantic_seg"):
-            assert torch.equal(plain[number][key].data, kept[number][key].data)
-    assert len(copies(folder)) == 2 * PICTURES
-    assert int((folder / SIZE).read_text()) == sum(file.stat().st_size for file in copies(folder))
+            assert torch.equal(one[key].data, other[key].data)
+        assert repr(one["img_metas"].data) == repr(other["img_metas"].data)
+    assert (len(copies(folder)) == 2 * PICTURES) is (gibibytes == 1.0)
+    assert int((folder / LEDGER).read_text().split()[0]) == sum(f.stat().st_size for f in copies(folder))
+
+
+def test_training_pictures_are_kept_shrunk_and_evaluations_see_them_whole(
+    config: Config, folder: Path
+) -> None:
+    shrinking = with_picture_side(config, 48)
+    training = build_dataset(shrinking["data"]["train"]).dataset
+    validation = build_dataset(shrinking["data"]["val"], {"test_mode": True})
+    for dataset in (training, validation):
+        remember_pictures(dataset, 1.0)
+        dataset[0]
+    sizes = [cv2.imread(str(file), cv2.IMREAD_UNCHANGED).shape for file in copies(folder)]
+    assert sorted(sizes) == [(48, 64), (48, 64, 3), (96, 128, 3)]
+    assert validation.get_gt_seg_map_by_idx(0).shape == (96, 128)
 
 
 def test_a_changed_picture_is_read_anew(config: Config, folder: Path) -> None:
@@ -83,4 +106,6 @@ def test_processes_that_fill_it_together_keep_every_picture_once(config: Config,
     with ProcessPoolExecutor(2, mp_context=get_context("fork")) as pool:
         list(pool.map(fill, [copy.copy(dataset)] * 2, orders))
     assert len(copies(folder)) == 2 * PICTURES
-    assert int((folder / SIZE).read_text()) == sum(file.stat().st_size for file in copies(folder))
+    assert int((folder / LEDGER).read_text().split()[0]) == sum(
+        file.stat().st_size for file in copies(folder)
+    )

@@ -224,9 +224,8 @@ def read_config(file: Path, data_root: Path | None, overrides: Mapping[str, Valu
 
 def _fingerprint(job: JobSpec, config: Config) -> dict[str, Any]:
     """What makes two jobs the same search; budget, resources and places may change."""
-    same = job.model_dump(
-        mode="json", include={"space", "objective", "fidelity", "search", "seed", "corrupt_pictures"}
-    )
+    kept = {"space", "objective", "fidelity", "search", "seed", "corrupt_pictures", "picture_side"}
+    same = job.model_dump(mode="json", include=kept)
     batch = job.resources.model_dump(mode="json", include={"global_batch", "lr_rule"})
     return {**same, **batch, "config": config}
 

@@ -169,6 +169,8 @@ class JobSpec(Strict):
     """Where the pictures lie; in the file, relative to the current folder."""
     corrupt_pictures: Literal["fail", "skip"] = "fail"
     """What a training picture that cannot be read does: end its trial, or leave its turn to the next."""
+    picture_side: int | None = Field(default=None, gt=0)
+    """Training pictures whose shorter side is longer are loaded at this size; evaluations see them whole."""
     space: Space
     """In the file, the path of a space, relative to the job's own folder."""
     objective: Objective = Objective()

@@ -20,8 +20,8 @@ def job_problems(job: JobSpec, config: Config) -> list[Problem]:
 
 
 def notes(job: JobSpec, config: Config) -> list[str]:
-    """What works, but is rarely meant: rungs chosen late, more centers a side than a region has points."""
-    return [*_late_rungs(job), *_crowded(job, config)]
+    """What works, but is rarely meant: late rungs, crowded centers, pictures smaller than the crop."""
+    return [*_late_rungs(job), *_crowded(job, config), *_enlarged(job, config)]
 
 
 def _fold_problems(job: JobSpec, config: Config) -> list[Problem]:
@@ -75,6 +75,13 @@ def _crowded(job: JobSpec, config: Config) -> Iterator[str]:
                     f"parameters.{name}: {', '.join(many)} centers in stage {index + 1}, "
                     f"but its regions have {points} points a side: centers will repeat each other"
                 )
+
+
+def _enlarged(job: JobSpec, config: Config) -> Iterator[str]:
+    side, crop = job.picture_side, crop_of(config)
+    if side and crop and side < min(crop):
+        size = "x".join(map(str, crop))
+        yield f"picture_side: {side} is below the crop of {size}: shrunk pictures will be enlarged again"
 
 
 def _sets_centers(parameter: ChoiceParameter, stage: int) -> bool:

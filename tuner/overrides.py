@@ -11,6 +11,7 @@ from tuner.trial import Config, Trial, Value
 
 SPLITS = ("train", "val", "test")
 STREAM = "SampleStream"
+SHRINK = "ShrinkPictures"
 SEEDING = "SeedEachIteration"
 ACCUMULATION = "accumulation"
 """The config's key for how many parts a rank's share of the batch is trained in; mmseg ignores it."""
@@ -111,6 +112,8 @@ def trial_config(job: JobSpec, config: Config, trial: Trial) -> Config:
     result["data"]["samples_per_gpu"] = job.resources.global_batch // job.resources.processes
     result[ACCUMULATION] = 1
     result[PICTURE_CACHE] = job.resources.picture_cache
+    if job.picture_side:
+        result = with_picture_side(result, job.picture_side)
     result = reproducible(with_data_root(result, job.data_root), trial.seed, job.resources.processes)
     result["data"]["train"]["corrupt"] = job.corrupt_pictures
     return result
@@ -138,6 +141,17 @@ def with_data_root(config: Config, data_root: Path) -> Config:
     result = copy.deepcopy(config)
     for split in SPLITS:
         dataset_of(result, split)["data_root"] = str(data_root)
+    return result
+
+
+def with_picture_side(config: Config, side: int) -> Config:
+    """Shrinks training pictures right after they are loaded, in the pipeline: so mmseg's own trainer does."""
+    result = copy.deepcopy(config)
+    dataset = dataset_of(result, "train")
+    steps = [step for step in dataset.get("pipeline", []) if step["type"] != SHRINK]
+    if loading := [place for place, step in enumerate(steps) if step["type"].startswith("Load")]:
+        steps.insert(loading[-1] + 1, {"type": SHRINK, "side": side})
+        dataset["pipeline"] = steps
     return result
 
 

@@ -94,6 +94,34 @@ class AlignResize(Resize):  # type: ignore[misc]
         results["scale_factor"] = np.array([*scale, *scale], dtype=np.float32)
 
 
+@PIPELINES.register_module()
+class ShrinkPictures:
+    """Picture and labels to a shorter side of `side` pixels, where it is longer: as if they were stored so.
+
+    Directly after the loading transforms, so that the node's cache keeps what it leaves.
+    """
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        results["img"] = shrunk(results["img"], self.side, "area")
+        for key in ("img_shape", "ori_shape", "pad_shape"):
+            results[key] = results["img"].shape
+        for key in results["seg_fields"]:
+            results[key] = shrunk(results[key], self.side, "nearest")
+        return results
+
+
+def shrunk(picture: np.ndarray, side: int, interpolation: str) -> np.ndarray:
+    height, width = picture.shape[:2]
+    shorter = min(height, width)
+    if shorter <= side:
+        return picture
+    size = round(width * side / shorter), round(height * side / shorter)
+    return mmcv.imresize(picture, size, interpolation=interpolation)  # type: ignore[no-any-return]
+
+
 class BatchesOf(Sampler[list[int]]):
     """The batches of one rank from an iteration on; together the ranks take consecutive samples."""
 

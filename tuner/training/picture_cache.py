@@ -3,14 +3,14 @@
 mmseg's own transforms go on to load them; only the bytes that they are given take less time to decode.
 """
 
-import fcntl
 import hashlib
 import mmap
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,11 +20,13 @@ import numpy as np
 from mmseg.datasets.pipelines import LoadAnnotations, LoadImageFromFile
 
 from tuner.errors import TunerError
-from tuner.paths import picture_cache, replacing
+from tuner.paths import picture_cache
+from tuner.training.data import ShrinkPictures, shrunk
+from tuner.training.limited_folder import LimitedFolder
 
 GIB = 2**30
-SIZE = "size"
-"""The file with the sum of the copies' bytes; whoever adds a copy holds its lock."""
+INTERPOLATIONS = {LoadImageFromFile: "area", LoadAnnotations: "nearest"}
+"""Of the loading transforms that can load from copies, as ShrinkPictures has them."""
 
 Content: TypeAlias = bytes | mmap.mmap
 Decode: TypeAlias = Callable[[Content], Any]
@@ -34,13 +36,10 @@ Decode: TypeAlias = Callable[[Content], Any]
 class PictureCache:
     """Takes the place of mmcv's FileClient in a loading transform.
 
-    A copy is made where it decodes to the very same picture and the folder has room; nothing is ever removed
-    from it, as training reads all pictures equally often.
+    A copy is made where it decodes to the very same picture, shrunk if the pipeline shrinks it next.
     """
 
-    folder: Path
-    limit: int
-    """Bytes, over all processes of the node."""
+    folder: LimitedFolder
     decode: Decode
     """The transform's own way to make an array of a file's bytes."""
     kind: str
@@ -48,26 +47,21 @@ class PictureCache:
 
     def get(self, file: str) -> Content:
         copy = self._copy(file)
-        with suppress(FileNotFoundError), copy.open("rb") as opened:
-            return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        if kept := self.folder.read(copy):
+            return kept
         content = Path(file).read_bytes()
+        if self.folder.is_full():
+            return content
+        plain = self._uncompressed(content)
         with suppress(OSError):  # a full disk
-            self._keep(copy, content)
-        return content
+            if plain:
+                self.folder.keep(copy, plain)
+        return plain or content
 
-    def _copy(self, file: str) -> Path:
+    def _copy(self, file: str) -> str:
         facts = Path(file).stat()
         key = f"{Path(file).absolute()} {facts.st_size} {facts.st_mtime_ns} {self.kind}"
-        return self.folder / hashlib.sha256(key.encode()).hexdigest()
-
-    def _keep(self, copy: Path, content: bytes) -> None:
-        plain = self._uncompressed(content)
-        with self._locked_size() as size:
-            total = int(os.pread(size, 20, 0) or 0) + len(plain)
-            if plain and total <= self.limit and not copy.exists():
-                with replacing(copy) as beside:
-                    beside.write_bytes(plain)
-                os.pwrite(size, f"{total:020}".encode(), 0)
+        return hashlib.sha256(key.encode()).hexdigest()
 
     def _uncompressed(self, content: bytes) -> bytes:
         """Empty where there is no such form: a file that is no picture, or one of more than 8 bits."""
@@ -79,15 +73,6 @@ class PictureCache:
             return b""  # mmseg's transform gets the file as it is, and says what is wrong with it
         return plain if is_same else b""
 
-    @contextmanager
-    def _locked_size(self) -> Iterator[int]:
-        descriptor = os.open(self.folder / SIZE, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
 
 def remember_pictures(dataset: Any, gibibytes: float) -> None:
     """Makes an mmseg data set's transforms load through the node's cache, from local files alone.
@@ -96,15 +81,35 @@ def remember_pictures(dataset: Any, gibibytes: float) -> None:
     """
     if not gibibytes:
         return
-    folder = picture_cache()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise TunerError(f"{folder} belongs to somebody else: let TMPDIR name another place for it")
-    loading = [dataset.gt_seg_map_loader, *dataset.pipeline.transforms]
+    root = picture_cache()
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if root.stat().st_uid != os.getuid():
+        raise TunerError(f"{root} belongs to somebody else: let TMPDIR name another place for it")
+    folder = LimitedFolder(root, int(gibibytes * GIB))
+    loading = list(takewhile(_loads, dataset.pipeline.transforms))
+    others = dataset.pipeline.transforms[len(loading) :]
+    is_shrunk = bool(others) and isinstance(others[0], ShrinkPictures)
     for transform in loading:
-        is_loader = type(transform) in {LoadImageFromFile, LoadAnnotations}
-        if is_loader and transform.file_client_args == {"backend": "disk"}:
-            flag, backend = getattr(transform, "color_type", "unchanged"), transform.imdecode_backend
-            decode = partial(mmcv.imfrombytes, flag=flag, backend=backend)
-            limit = int(gibibytes * GIB)
-            transform.file_client = PictureCache(folder, limit, decode, f"{flag} {backend}")
+        _remember(transform, folder, others[0].side if is_shrunk else None)
+    for transform in (*others, dataset.gt_seg_map_loader):
+        _remember(transform, folder)
+
+
+def _loads(transform: Any) -> bool:
+    return type(transform) in INTERPOLATIONS
+
+
+def _remember(transform: Any, folder: LimitedFolder, side: int | None = None) -> None:
+    if not _loads(transform) or transform.file_client_args != {"backend": "disk"}:
+        return
+    flag, backend = getattr(transform, "color_type", "unchanged"), transform.imdecode_backend
+    if getattr(transform, "to_float32", False):
+        side = None  # shrinking rounds whole numbers
+    interpolation = INTERPOLATIONS[type(transform)]
+    decode = partial(_decode, flag=flag, backend=backend, side=side, interpolation=interpolation)
+    transform.file_client = PictureCache(folder, decode, f"{flag} {backend} {side}")
+
+
+def _decode(content: Content, flag: str, backend: str, side: int | None, interpolation: str) -> np.ndarray:
+    picture = mmcv.imfrombytes(content, flag=flag, backend=backend)
+    return shrunk(picture, side, interpolation) if side else picture
