@@ -13,6 +13,9 @@ import yaml
 
 import tuner.models  # mmseg cannot be imported before it
 from tests import databases
+from tests.object_store import ObjectStore, serving
+from tuner.paths import Home
+from tuner.urls import UrlPath
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT.parent / "shared" / "data"
@@ -87,6 +90,27 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return databases.fresh(request.getfixturevalue("postgres"))
 
 
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """An S3 of the tests' own."""
+    with serving() as store:
+        yield store
+
+
+@pytest.fixture
+def url(object_store: ObjectStore) -> str:
+    """Of an empty folder in it."""
+    return object_store.fresh()
+
+
+@pytest.fixture(params=["in it", "at a URL"])
+def trials_home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    """A home whose trials lie in it, or at a URL."""
+    if request.param == "in it":
+        return Home(tmp_path / "home")
+    return Home(tmp_path / "home", UrlPath(request.getfixturevalue("url")))
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Threads that wait for each other cost more than they save where tests share their cores."""
@@ -117,5 +141,5 @@ def clean_environment() -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def _no_foreign_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "TUNER_HOME", "TUNER_STORAGE"):
+    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "TUNER_HOME", "TUNER_STORAGE", "TUNER_CHECKPOINTS"):
         monkeypatch.delenv(name, raising=False)

@@ -1,6 +1,6 @@
 """A driver without a cluster, to be killed: study, store and the synthetic trainer, one trial at a time.
 
-python -m tests.driver JOB HOME
+python -m tests.driver JOB HOME URL
 """
 
 import sys
@@ -16,6 +16,7 @@ from tuner.search.store import open_study
 from tuner.study import Study
 from tuner.training.synthetic import SyntheticTraining
 from tuner.trial import Config, Outcome, Place, Trial
+from tuner.urls import UrlPath
 
 OUTCOMES = {OutOfMemory: Outcome.OUT_OF_MEMORY, Diverged: Outcome.DIVERGED, Crashed: Outcome.CRASHED}
 FAILURES = {"diverges_above": 5e-3, "out_of_memory_above": 150, "crashes": 0.1}
@@ -43,4 +44,4 @@ def train(study: Study, trial: Trial, config: Config, home: Home) -> None:
 
 
 if __name__ == "__main__":
-    drive(Path(sys.argv[1]), Home(Path(sys.argv[2])))
+    drive(Path(sys.argv[1]), Home(Path(sys.argv[2]), UrlPath(sys.argv[3])))

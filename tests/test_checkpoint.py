@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.object_store import ObjectStore
 from tuner.errors import Crashed
 from tuner.training import checkpoint
+from tuner.urls import UrlPath
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,19 @@ def test_a_checkpoint_half_written_leaves_the_one_before_it(
         checkpoint.save(file, model, optimizer, {"iteration": 2})
     assert checkpoint.load(file, model, optimizer) == {"iteration": 1}
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_store_that_refuses_a_checkpoint_fails_the_trial_and_keeps_the_one_before_it(
+    object_store: ObjectStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, model = UrlPath(url) / "checkpoint.pth", nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint.save(file, model, optimizer, {"iteration": 1})
+    with monkeypatch.context() as patched:
+        patched.setattr(object_store, "refuses", lambda request: request["REQUEST_METHOD"] == "PUT")
+        with pytest.raises(Crashed, match=r"checkpoint\.pth.* cannot be written: .*ACCESS_DENIED"):
+            checkpoint.save(file, model, optimizer, {"iteration": 2})
+    assert checkpoint.load(file, model, optimizer) == {"iteration": 1}
 
 
 def test_what_a_killed_process_left_beside_is_ignored(tmp_path: Path) -> None:

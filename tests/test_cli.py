@@ -175,3 +175,13 @@ def test_a_crop_that_the_folds_do_not_divide(refused: Refused, picture_job: Path
     picture_job.write_text(yaml.safe_dump(job | {"config": str(odd)}))
     message = refused("check", picture_job)
     assert "the crop of 96x100 does not divide into folds 8, 4, 2, 1 a side: take multiples of 32" in message
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_checkpoints_where_nothing_can_be_written_with_all_else_that_is_wrong(
+    refused: Refused, job_file: JobFile, url: str, command: str
+) -> None:
+    nowhere = url.replace("/coc", "-not-made/coc")
+    message = refused("--checkpoints", nowhere, command, job_file(objective={"metric": "mIoUU"}))
+    assert "cannot be written to: Bucket" in message
+    assert "mIoUU" in message

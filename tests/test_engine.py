@@ -2,6 +2,7 @@
 
 import copy
 import json
+import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from tests.conftest import ROOT
 from tuner.errors import BadInput, Diverged, OutOfMemory
 from tuner.models.layers import Stage
 from tuner.overrides import apply, in_less_memory, reproducible, with_data_root, with_picture_side
+from tuner.paths import Home
 from tuner.training import config as configs
 from tuner.training import launch
 from tuner.training.engine import Training
@@ -75,16 +77,25 @@ def test_training_taken_up_at_a_rung_equals_training_in_one_go(ready: Config, tm
     assert_equal(weights(again), weights(whole))
 
 
-def test_training_cut_off_between_rungs_goes_on_from_its_last_checkpoint(
-    ready: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def use_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """As if on a node with this temporary folder."""
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+
+def test_training_cut_off_between_rungs_goes_on_elsewhere_from_its_last_checkpoint(
+    ready: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials_home: Home
 ) -> None:
     whole = Training(ready, tmp_path / "whole", Place())
     whole_end = whole.step((LENGTH,))
-    cut = Training(ready, tmp_path / "cut", Place())
+    folder = trials_home.trial("cut", 1).root
+    use_disk(monkeypatch, tmp_path / "here")
+    cut = Training(ready, folder, Place())
     monkeypatch.setattr(cut, "_evaluate", lambda: pytest.fail("cut off"))
     with pytest.raises(pytest.fail.Exception):
         cut.step((5, LENGTH))
-    again = Training(ready, tmp_path / "cut", Place())
+    use_disk(monkeypatch, tmp_path / "there")
+    again = Training(ready, folder, Place())
     assert again.iteration == 4
     end = again.step((LENGTH,))
     assert end.metrics == whole_end.metrics

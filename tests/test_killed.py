@@ -1,4 +1,4 @@
-"""A study whose driver is killed again and again ends like one left alone."""
+"""A study whose driver is killed again and again ends like one left alone, with its trials at a URL too."""
 
 import random
 import sqlite3
@@ -13,6 +13,7 @@ from tests.driver import drive
 from tuner.paths import Home
 from tuner.search.store import load_study
 from tuner.trial import Outcome
+from tuner.urls import UrlPath
 
 TRIALS, KILLS = 40, 10
 
@@ -23,7 +24,7 @@ def outcomes(home: Home) -> list[object]:
 
 
 def start(job: Path, home: Home) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "tests.driver", str(job), str(home.root)]
+    command = [sys.executable, "-m", "tests.driver", str(job), str(home.root), str(home.checkpoints)]
     return subprocess.Popen(command, cwd=ROOT, env=clean_environment())
 
 
@@ -46,9 +47,11 @@ def rows(home: Home) -> int:
         return 0
 
 
-def test_a_driver_killed_at_ten_random_moments_changes_nothing(job_file: JobFile, tmp_path: Path) -> None:
+def test_a_driver_killed_at_ten_random_moments_changes_nothing(
+    job_file: JobFile, tmp_path: Path, url: str
+) -> None:
     job = job_file(budget={"trials": TRIALS})
-    calm, killed = Home(tmp_path / "calm"), Home(tmp_path / "killed")
+    calm, killed = Home(tmp_path / "calm"), Home(tmp_path / "killed", UrlPath(url))
     drive(job, calm)
     for moment in sorted(random.Random(0).sample(range(1, TRIALS), KILLS)):
         kill_at(moment, start(job, killed), killed)

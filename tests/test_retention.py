@@ -1,16 +1,19 @@
 """Which checkpoints stay."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import JobFile
+from tests.object_store import ObjectStore
 from tests.records import STUDY, record
-from tuner.files import read_job
+from tuner.files import read_job, write_text
 from tuner.job import JobSpec
-from tuner.paths import Home
+from tuner.paths import Home, TrialFolder
 from tuner.retention import Retention, dispensable
 from tuner.trial import Outcome
+from tuner.urls import UrlPath
 
 DONE = Outcome.COMPLETED
 
@@ -30,16 +33,39 @@ def test_nothing_goes_while_few_trials_have_ended(job: JobSpec) -> None:
     assert dispensable(job, [record(0, DONE, 1.0, 2.0, 3.0), record(1, None)]) == set()
 
 
-def test_a_trial_that_ends_gives_up_its_checkpoint_and_keeps_its_config(job: JobSpec, tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    folders = [home.trial(job.name, number) for number in range(6)]
+def write_files(folder: TrialFolder) -> None:
+    write_text(folder.config, "lr = 1")
+    write_text(folder.checkpoint, "weights")
+
+
+def test_a_trial_that_ends_gives_up_its_checkpoint_and_keeps_its_config(
+    job: JobSpec, trials_home: Home
+) -> None:
+    folders = [trials_home.trial(job.name, number) for number in range(6)]
     for folder in folders:
-        folder.root.mkdir(parents=True)
-        folder.checkpoint.touch()
-        folder.config.touch()
-    retention = Retention(job, home, records=[])
+        write_files(folder)
+    retention = Retention(job, trials_home, records=[])
     retention.changed(record(0, None, 1.0))
     for number in range(6):
         retention.changed(record(number, DONE, 1.0, 2.0, float(number)))
     assert [folder.checkpoint.exists() for folder in folders] == [True, False, True, True, True, True]
     assert all(folder.config.exists() for folder in folders)
+
+
+def test_a_checkpoint_that_cannot_be_removed_goes_when_the_next_trial_ends(
+    job: JobSpec, object_store: ObjectStore, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deletes(request: dict[str, Any]) -> bool:
+        return bool(request["REQUEST_METHOD"] == "DELETE")
+
+    home = Home(tmp_path, UrlPath(url))
+    checkpoint = home.trial(job.name, 1).checkpoint
+    write_text(checkpoint, "weights")
+    retention = Retention(job, home, STUDY[:1])
+    with monkeypatch.context() as patched:
+        patched.setattr(object_store, "refuses", deletes)
+        for number in range(1, 6):
+            retention.changed(record(number, DONE, 1.0, 2.0, float(number)))
+    assert checkpoint.exists()
+    retention.changed(record(6, DONE, 1.0, 2.0, 6.0))
+    assert not checkpoint.exists()

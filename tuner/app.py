@@ -13,7 +13,7 @@ from tuner.files import read_job, write_job, write_json
 from tuner.job import JobSpec
 from tuner.lint import job_problems, notes
 from tuner.overrides import apply, default_params, reproducible, with_data_root
-from tuner.paths import Home
+from tuner.paths import AnyPath, check_writable
 from tuner.plan import Plan, fits, make_plan, memory_problems
 from tuner.retention import Retention
 from tuner.settings import Settings
@@ -37,7 +37,7 @@ def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec
     from tuner.training import open_training, process_group
 
     job = read_job(file, data_root)
-    config, fingerprint, default = check(job, settings.storage)
+    config, fingerprint, default = check(job, settings.storage, settings.home.checkpoints)
     with ray_tune.connected(settings.ray_address):
         check_fits(job.resources)
         store = open_study(settings.storage, job, fingerprint, default, fits(job, config))
@@ -46,7 +46,7 @@ def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec
             settings.home.artifacts,
             job,
             store.id,
-            _config_text(settings.home, job.name),
+            lambda number: settings.home.trial(job.name, number).config_text(),
         )
         with store.driven(), TrialTable(job, store.records()) as table:
             retention = Retention(job, settings.home, store.records())
@@ -69,10 +69,13 @@ def plan(file: Path, data_root: Path | None) -> Plan:
     return make_plan(job, config, default_params(job, config))
 
 
-def check(job: JobSpec, storage: str) -> tuple[Config, dict[str, Any], dict[str, Value]]:
+def check(
+    job: JobSpec, storage: str, checkpoints: AnyPath | None = None
+) -> tuple[Config, dict[str, Any], dict[str, Value]]:
     """The job's config, its study's fingerprint and the default params.
 
-    Raises BadInput with all problems of space, config, pictures and an earlier study of the name.
+    Raises BadInput with all problems of space, config, pictures, the place for checkpoints and an earlier
+    study of the name.
     """
     from tuner.search.store import check_study
     from tuner.training import config as configs
@@ -84,6 +87,8 @@ def check(job: JobSpec, storage: str) -> tuple[Config, dict[str, Any], dict[str,
     problems = _problems(lambda: default.update(default_params(job, config)))
     problems += memory_problems(job, config, default) if default else []
     problems += job_problems(job, config) + pictures.problems(placed)
+    if checkpoints:
+        problems += _problems(lambda: check_writable(checkpoints))
     fingerprint = _fingerprint(job, config)
     if not problems:
         fingerprint["data"] = pictures.fingerprint(placed)
@@ -96,7 +101,7 @@ def check(job: JobSpec, storage: str) -> tuple[Config, dict[str, Any], dict[str,
 def check_file(file: Path, data_root: Path | None, settings: Settings) -> list[str]:
     """What is odd about a job that can be run. Raises BadInput with all problems of one that cannot."""
     job = read_job(file, data_root)
-    config, _, _ = check(job, settings.storage)
+    config, _, _ = check(job, settings.storage, settings.home.checkpoints)
     return notes(job, config)
 
 
@@ -112,8 +117,8 @@ def submit(
 ) -> tuple[str, JobSpec]:
     """Sends `tuner run` with the job, its space and its config, not the pictures, to a cluster.
 
-    Home, database and MLflow are the submitter's, but for addresses with a password in them: there the
-    nodes' own TUNER_STORAGE and MLFLOW_TRACKING_URI count, as what is sent can be read in Ray's dashboard.
+    Home, checkpoints, database and MLflow are the submitter's, but for addresses with a password in them:
+    there the nodes' own TUNER_STORAGE and MLFLOW_TRACKING_URI count, as Ray's dashboard shows what is sent.
     """
     from tuner.cluster import jobs
     from tuner.training import config as configs
@@ -124,10 +129,11 @@ def submit(
     cluster = cluster_at(address, settings)
     places = {
         "TUNER_HOME": str(settings.home.root),
+        "TUNER_CHECKPOINTS": str(settings.home.checkpoints or ""),
         "TUNER_STORAGE": settings.storage,
         "MLFLOW_TRACKING_URI": cluster.tracking_uri or settings.tracking_uri,
     }
-    environment = {name: place for name, place in places.items() if not urlsplit(place).password}
+    environment = {name: place for name, place in places.items() if place and not urlsplit(place).password}
     environment["RAY_JOB_STOP_WAIT_TIME_S"] = "30"  # a stopped driver has runs to end in MLflow
     with TemporaryDirectory() as folder:
         write_job(job, Path(folder), configs.text(config))
@@ -236,11 +242,3 @@ def _problems(check: Callable[[], object]) -> list[Problem]:
     except BadInput as error:
         return list(error.problems)
     return []
-
-
-def _config_text(home: Home, study: str) -> Callable[[int], str | None]:
-    def text(number: int) -> str | None:
-        file = home.trial(study, number).config
-        return file.read_text() if file.exists() else None
-
-    return text

@@ -11,7 +11,7 @@ from typing import Any
 from tuner.errors import BadInput, TunerError
 from tuner.files import write_json
 from tuner.job import JobSpec
-from tuner.paths import Home, TrialFolder
+from tuner.paths import AnyPath, Home, TrialFolder
 from tuner.race import best, judged
 from tuner.trial import Record
 from tuner.verdict import Verdict
@@ -68,14 +68,21 @@ def _card(job: JobSpec, record: Record, verdict: Verdict | None, origin: dict[st
 def _write(folder: Path, trial: TrialFolder, card: dict[str, Any]) -> None:
     folder.mkdir(parents=True)
     try:
-        shutil.copyfile(trial.config, folder / trial.config.name)
+        _copy(trial.config, folder)
         if trial.checkpoint.exists():
-            shutil.copyfile(trial.checkpoint, folder / trial.checkpoint.name)
+            _copy(trial.checkpoint, folder)
     except FileNotFoundError as error:
         raise TunerError(
-            f"the trial's folder lacks {error.filename}: is --home where the study ran?"
+            f"there is no {trial.config}: are --home and --checkpoints those that the study ran with?"
         ) from error
+    except OSError as error:
+        raise TunerError(f"{trial.root} cannot be exported: {error}") from error
     write_json(folder / CARD, card)
+
+
+def _copy(file: AnyPath, folder: Path) -> None:
+    with file.open("rb") as source, (folder / file.name).open("wb") as target:
+        shutil.copyfileobj(source, target)
 
 
 def _take_place(beside: Path, to: Path) -> None:

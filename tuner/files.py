@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from tuner.errors import BadInput, Problem
 from tuner.job import JobSpec
-from tuner.paths import replacing
+from tuner.paths import AnyPath, replacing
 from tuner.space import Space
 
 UNIONS = ("float", "int", "choice", "bool", "str", "[key]", "[rungs]", "[auto]")
@@ -49,17 +49,18 @@ def write_job(job: JobSpec, folder: Path, config: str, config_name: str = "confi
     content |= {"config": config_name, "space": "space.yaml"}
     write_text(folder / config_name, config)
     write_text(folder / "space.yaml", yaml.safe_dump(job.space.model_dump(mode="json"), sort_keys=False))
-    return write_text(folder / "job.yaml", yaml.safe_dump(content, sort_keys=False))
+    file = folder / "job.yaml"
+    write_text(file, yaml.safe_dump(content, sort_keys=False))
+    return file
 
 
-def write_json(path: Path, content: Any) -> Path:
-    return write_text(path, json.dumps(content, indent=2, default=str) + "\n")
+def write_json(path: AnyPath, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2, default=str) + "\n")
 
 
-def write_text(path: Path, text: str) -> Path:
+def write_text(path: AnyPath, text: str) -> None:
     with replacing(path) as beside:
         beside.write_text(text)
-    return path
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -5,20 +5,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory, gettempdir
+from typing import TypeAlias
+from uuid import uuid4
+
+from tuner.errors import BadInput
+from tuner.urls import UrlPath
+
+AnyPath: TypeAlias = Path | UrlPath
 
 
 @dataclass(frozen=True)
 class TrialFolder:
-    root: Path
+    root: AnyPath
 
     @property
-    def checkpoint(self) -> Path:
+    def checkpoint(self) -> AnyPath:
         return self.root / "checkpoint.pth"
 
     @property
-    def config(self) -> Path:
+    def config(self) -> AnyPath:
         return self.root / "config.py"
+
+    def config_text(self) -> str | None:
+        """None before the trial has begun."""
+        try:
+            return self.config.read_text()
+        except FileNotFoundError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,8 @@ class Home:
     """The folder that holds the tuner's state."""
 
     root: Path
+    checkpoints: AnyPath | None = None
+    """What holds the trials' folders instead of this one."""
 
     @property
     def storage(self) -> str:
@@ -51,7 +67,8 @@ class Home:
         return self.study(name) / "ray"
 
     def trial(self, study: str, number: int) -> TrialFolder:
-        return TrialFolder(self.study(study) / f"{number:04d}")
+        folder = self.checkpoints / study if self.checkpoints else self.study(study)
+        return TrialFolder(folder / f"{number:04d}")
 
 
 def picture_cache() -> Path:
@@ -60,8 +77,13 @@ def picture_cache() -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: AnyPath) -> Iterator[Path]:
     """A path to write to that takes the place of `path` when all went well."""
+    if isinstance(path, UrlPath):
+        with TemporaryDirectory(prefix="tuner-") as folder:
+            yield Path(folder) / path.name
+            path.put(Path(folder) / path.name)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -69,3 +91,15 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_writable(folder: AnyPath) -> None:
+    """Writes and removes a file there, as trials do. Raises BadInput."""
+    probe = folder / f".probe-{uuid4().hex}"
+    try:
+        with replacing(probe) as beside:
+            beside.touch()
+        probe.unlink()
+    except (OSError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BadInput.of(str(folder), f"cannot be written to: {reason}") from error

@@ -1,11 +1,14 @@
 """Which checkpoints stay: those of running trials, for going on, and those that may win, for export."""
 
+import logging
 from collections.abc import Iterable
 
 from tuner.job import JobSpec
 from tuner.paths import Home
 from tuner.race import finalists
 from tuner.trial import Record
+
+logger = logging.getLogger(__name__)
 
 
 def dispensable(job: JobSpec, records: Iterable[Record]) -> set[int]:
@@ -28,5 +31,13 @@ class Retention:
         if record.outcome is None:
             return
         for number in dispensable(self._job, self._records.values()) - self._removed:
-            self._home.trial(self._job.name, number).checkpoint.unlink(missing_ok=True)
+            self._remove(number)
+
+    def _remove(self, number: int) -> None:
+        """What cannot be removed now is tried again when the next trial ends."""
+        checkpoint = self._home.trial(self._job.name, number).checkpoint
+        try:
+            checkpoint.unlink(missing_ok=True)
             self._removed.add(number)
+        except OSError as error:
+            logger.warning("%s cannot be removed: %s", checkpoint, str(error).partition("\n")[0])

@@ -3,8 +3,14 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from tuner.paths import Home
+from tuner.errors import BadInput
+from tuner.paths import AnyPath, Home
+from tuner.urls import UrlPath
+
+SECRETS = {"client_secret", "sig"}
+"""Options of a URL."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +24,31 @@ class Settings:
     """None starts a Ray of our own and ends it with the study."""
 
     @classmethod
-    def from_environment(cls, home: Path, storage: str | None) -> "Settings":
-        state = Home(home.resolve())
+    def from_environment(cls, home: Path, storage: str | None, checkpoints: str | None = None) -> "Settings":
+        """Raises BadInput."""
+        state = Home(home.resolve(), _folder(checkpoints) if checkpoints else None)
         return cls(
             home=state,
             storage=storage or state.storage,
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or state.tracking,
             ray_address=os.environ.get("RAY_ADDRESS") or None,
         )
+
+
+def _folder(text: str) -> AnyPath:
+    """Of a path or a URL. Raises BadInput."""
+    try:
+        address = urlsplit(text)
+    except ValueError as error:
+        raise BadInput.of("--checkpoints", f"is no URL: {error}") from error
+    if address.password or SECRETS & parse_qs(address.query).keys():
+        raise BadInput.of(
+            "--checkpoints",
+            f"{address.scheme}://{address.hostname}: must hold no password, as it is shown in logs: set the "
+            "store's own variables on all nodes, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    if not address.scheme:
+        return Path(text).resolve()
+    if "://" not in text:
+        raise BadInput.of("--checkpoints", f"must be a folder or a URL, s3://bucket/prefix, got {text}")
+    return Path(unquote(address.path)) if address.scheme == "file" else UrlPath(text)

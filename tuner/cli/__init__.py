@@ -31,8 +31,16 @@ def settings(
         str | None,
         typer.Option(envvar="TUNER_STORAGE", help="The studies' database: sqlite:///… or postgresql://…"),
     ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TUNER_CHECKPOINTS",
+            help="What holds the trials' folders instead of --home: another folder, or s3://bucket/prefix, "
+            "gs://…, abfs://…, hdfs://…",
+        ),
+    ] = None,
 ) -> None:
-    context.obj = Settings.from_environment(home, storage)
+    context.obj = Settings.from_environment(home, storage, checkpoints)
 
 
 def main() -> None:

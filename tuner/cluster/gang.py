@@ -4,7 +4,6 @@ import gc
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import ray
@@ -14,6 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tuner.errors import Crashed, Died, Diverged, OutOfMemory, TrialFailed
 from tuner.job import Resources
+from tuner.paths import AnyPath
 from tuner.trial import Config, Measurement, Place
 
 DEATH_SECONDS = 2.0
@@ -32,7 +32,7 @@ class Trainer:
 
     join: Callable[[int, int, str, float], Place]
     """From rank, ranks, host:port of rank 0 and GPUs a rank to the rank's place."""
-    open: Callable[[Config, Path, Place], Session]
+    open: Callable[[Config, AnyPath, Place], Session]
     """Takes up the training of a config in a folder."""
 
 
@@ -55,7 +55,7 @@ class Gang:
         address = _all([self._ranks[0].address.remote()])[0] if count > 1 else ""
         _all([rank.join.remote(i, count, address, gpus) for i, rank in enumerate(self._ranks)])
 
-    def open(self, config: Config, folder: Path) -> None:
+    def open(self, config: Config, folder: AnyPath) -> None:
         _all([rank.open.remote(config, folder) for rank in self._ranks])
 
     def step(self, stops: tuple[int, ...]) -> Measurement:
@@ -83,7 +83,7 @@ class _Rank:
     def join(self, rank: int, ranks: int, address: str, gpus_per_rank: float) -> None:
         self._place = self._trainer.join(rank, ranks, address, gpus_per_rank)
 
-    def open(self, config: Config, folder: Path) -> None:
+    def open(self, config: Config, folder: AnyPath) -> None:
         self._session = None
         gc.collect()
         gc.freeze()  # what is left is loaded code: collecting over it takes a tenth of a second

@@ -1,9 +1,9 @@
 """Who trains: `open_training` picks the trainer that a config asks for."""
 
-from pathlib import Path
 from typing import Protocol
 
 import tuner.models  # noqa: F401 - mmseg cannot be imported before it
+from tuner.paths import AnyPath
 from tuner.trial import Config, Measurement, Place
 
 
@@ -13,7 +13,7 @@ class Session(Protocol):
     def step(self, stops: tuple[int, ...]) -> Measurement: ...
 
 
-def open_training(config: Config, folder: Path, place: Place) -> Session:
+def open_training(config: Config, folder: AnyPath, place: Place) -> Session:
     """Takes up the folder's checkpoint where there is one.
 
     Raises Crashed when the training before has not given its GPU memory back.

@@ -2,11 +2,14 @@
 
 import copy
 import logging
+import shutil
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -24,7 +27,7 @@ from torch import nn
 from tuner.errors import CorruptPicture, OutOfMemory
 from tuner.files import write_text
 from tuner.overrides import PICTURE_CACHE, pictures_at_once
-from tuner.paths import TrialFolder
+from tuner.paths import AnyPath, TrialFolder
 from tuner.training import checkpoint
 from tuner.training.conditions import Conditions
 from tuner.training.config import text
@@ -44,7 +47,7 @@ for name in ("mmcv", "mmseg"):
 class Training:
     """Takes up the folder's checkpoint where there is one; then as if it had never stopped."""
 
-    def __init__(self, config: Config, folder: Path, place: Place) -> None:
+    def __init__(self, config: Config, folder: AnyPath, place: Place) -> None:
         self._config, self._place = copy.deepcopy(config), place
         self._files = TrialFolder(folder)
         if place.rank == 0:
@@ -52,7 +55,7 @@ class Training:
         with _memory_told():
             self._segmentor = segmentor(self._config, place)
         self._validation = validation_set(self._config)
-        self._runner = _runner(self._config, self._segmentor, place, folder)
+        self._runner = _runner(self._config, self._segmentor, place, self._work_dir())
         self._meta: checkpoint.Meta = {
             "iteration": 0,
             "seconds": 0.0,
@@ -137,6 +140,14 @@ class Training:
         self._losses = Losses(**meta["losses"])
         self._runner._iter = meta["iteration"]
 
+    def _work_dir(self) -> str:
+        """For what mmcv's hooks write: of a trial at a URL, it stays on the node while this lives."""
+        if isinstance(self._files.root, Path):
+            return str(self._files.root)
+        folder = mkdtemp(prefix="tuner-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
     def _measured_at_checkpoint(self) -> Measurement | None:
         told = self._meta["measurement"]
         return Measurement(**told) if told else None
@@ -168,11 +179,11 @@ def validation_set(config: Config) -> Any:
     return dataset
 
 
-def _runner(config: Config, model: nn.Module, place: Place, folder: Path) -> IterBasedRunner:
+def _runner(config: Config, model: nn.Module, place: Place, work_dir: str) -> IterBasedRunner:
     runner = IterBasedRunner(
         Trainee(model, place, config),
         optimizer=build_optimizer(model, config["optimizer"]),
-        work_dir=str(folder),
+        work_dir=work_dir,
         logger=logger,
         max_iters=config["runner"]["max_iters"],
     )

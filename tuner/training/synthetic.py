@@ -7,20 +7,19 @@ import json
 import math
 import time
 import zlib
-from pathlib import Path
 from random import Random
 
 from tuner.errors import Crashed, Diverged, OutOfMemory
 from tuner.files import write_json, write_text
 from tuner.overrides import pictures_at_once
-from tuner.paths import TrialFolder
+from tuner.paths import AnyPath, TrialFolder
 from tuner.trial import Config, Measurement, Place
 
 
 class SyntheticTraining:
     """mIoU rises towards a height that falls off around the best learning rate, with noise by seed."""
 
-    def __init__(self, config: Config, folder: Path, place: Place) -> None:
+    def __init__(self, config: Config, folder: AnyPath, place: Place) -> None:
         self._config, self._place = config, place
         self._progress = folder / "progress.json"
         if place.rank == 0:
