@@ -1,6 +1,5 @@
 """Rungs that the first trials choose: by what each candidate tells of the end."""
 
-from collections.abc import Callable, Iterator
 from math import log10
 from pathlib import Path
 from random import Random
@@ -8,19 +7,18 @@ from random import Random
 import pytest
 
 from tests.conftest import JobFile
+from tests.loop import DEFAULT, cut_off_again_and_again, facts, measured, searched
 from tuner.calibration import TRIALS, calibration
 from tuner.errors import BadInput
 from tuner.files import read_job
 from tuner.job import JobSpec
 from tuner.search.scheduling import rule
 from tuner.search.store import in_memory, open_study
-from tuner.study import Store, Study
+from tuner.study import Study
 from tuner.tracking.report import report
 from tuner.trial import Measurement, Outcome, Record, Trial
 
-DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
 CANDIDATES = (30, 60, 120, 240, 480)
-Curve = Callable[[Trial, int], float]
 
 
 def height(trial: Trial) -> float:
@@ -50,27 +48,6 @@ def better_and_better(trial: Trial, iteration: int) -> float:
 @pytest.fixture
 def job(job_file: JobFile) -> JobSpec:
     return read_job(job_file(fidelity={"iterations": 480, "rungs": "auto"}, budget={"trials": 16}, seed=1))
-
-
-def steps(study: Study, curve: Curve) -> Iterator[int]:
-    """One trial at a time, from its last rung on."""
-    while trial := study.draw():
-        last = study.records[trial.number].last
-        for iteration in study.job.fidelity.stops:
-            if last and iteration < last.iteration:
-                continue
-            ended = study.measure(
-                trial.number, Measurement(iteration, {"mIoU": curve(trial, iteration)}, 1.0)
-            )
-            yield iteration
-            if ended:
-                break
-
-
-def searched(job: JobSpec, curve: Curve, store: Store | None = None) -> Study:
-    study = Study(job, store or in_memory(job, DEFAULT), rule)
-    list(steps(study, curve))
-    return study
 
 
 def stops(record: Record) -> tuple[int, ...]:
@@ -122,7 +99,7 @@ def test_failed_trials_are_left_out_and_waited_for(job: JobSpec) -> None:
     first, second, *others = (trial for trial in drawn if trial)
     for trial in (*others, second):
         for iteration in CANDIDATES:
-            study.measure(trial.number, Measurement(iteration, {"mIoU": good_early(trial, iteration)}, 1.0))
+            study.measure(trial.number, measured(trial, iteration, good_early))
     assert study.job.fidelity.rungs == "auto"
     study.fail(first.number, Outcome.CRASHED, "a rank died")
     assert study.job.fidelity.rungs == (30, 120, 480)
@@ -134,7 +111,7 @@ def test_trials_that_run_when_rungs_are_chosen_are_compared_from_their_next_rung
     assert study.measure(runs.number, Measurement(30, {"mIoU": -100.0}, 1.0)) is None
     for trial in first:
         for iteration in CANDIDATES:
-            study.measure(trial.number, Measurement(iteration, {"mIoU": good_early(trial, iteration)}, 1.0))
+            study.measure(trial.number, measured(trial, iteration, good_early))
     assert study.measure(runs.number, Measurement(60, {"mIoU": -100.0}, 1.0)) is None
     assert study.measure(runs.number, Measurement(120, {"mIoU": -100.0}, 1.0)) is Outcome.PRUNED
 
@@ -142,23 +119,18 @@ def test_trials_that_run_when_rungs_are_chosen_are_compared_from_their_next_rung
 def test_a_study_cut_off_anywhere_chooses_the_same_rungs_and_ends_the_same(
     job: JobSpec, tmp_path: Path
 ) -> None:
-    calm = searched(job, better_and_better)
     storage = f"sqlite:///{tmp_path}/studies.db"
-    for _ in range(100):
-        study = Study(job, open_study(storage, job, {"data": "abc"}, DEFAULT), rule)
-        for turn, _ in enumerate(steps(study, better_and_better)):
-            if turn == 4:
-                break
-        else:
-            break
+
+    def opened() -> Study:
+        return Study(job, open_study(storage, job, {"data": "abc"}, DEFAULT), rule)
+
+    study, calm = cut_off_again_and_again(opened, better_and_better, 9), searched(job, better_and_better)
     assert study.job.fidelity.stops == calm.job.fidelity.stops
-    assert [(r.trial, r.outcome, r.measurements) for r in study.records] == [
-        (r.trial, r.outcome, r.measurements) for r in calm.records
-    ]
+    assert facts(study.records) == facts(calm.records)
 
 
 def test_the_report_says_what_every_candidate_was_worth(job: JobSpec) -> None:
-    lines = report(job, searched(job, good_late).records).splitlines()
+    _, *lines = report(job, searched(job, good_late).records).splitlines()
     assert lines[0].startswith("rungs: 240, 480. Rank correlation with the end, by 8 trials")
     assert [line.split()[0] for line in lines[1:5]] == ["30:", "60:", "120:", "240:"]
     assert lines[1].endswith("does not tell the end")

@@ -9,7 +9,7 @@ import yaml
 from tests.conftest import JobFile
 from tuner.errors import TunerError
 from tuner.files import read_job
-from tuner.search.store import OptunaStore, open_study
+from tuner.search.store import OptunaStore, in_memory, open_study
 from tuner.space import Params
 from tuner.trial import Measurement, Outcome
 
@@ -82,3 +82,18 @@ def test_a_space_that_its_constraints_empty_ends_the_study_with_a_reason(
     with pytest.raises(TunerError, match="of 20 draws for trial 1 none was allowed"):
         nothing.draw()
     assert len(nothing.records()) == 1
+
+
+def test_repeats_teach_the_sampler_nothing(job_file: JobFile, tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump(SPACE))
+    job = read_job(job_file(space=str(file)))
+    stores = [in_memory(job, DEFAULT), in_memory(job, DEFAULT)]
+    for store in stores:
+        drawn(store, 12)
+    for seed in (1, 2, 3):
+        again = stores[0].repeat(0, seed)
+        stores[0].measured(again.number, Measurement(480, {"mIoU": 99.0}, 1.0))
+        stores[0].ended(again.number, Outcome.COMPLETED, "")
+        stores[1].ended(stores[1].draw().number, Outcome.CRASHED, "")
+    assert stores[0].draw() == stores[1].draw()

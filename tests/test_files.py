@@ -136,6 +136,10 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
             {"budget": {"trials": 9, "gpu_hours": 2}},
             "budget.gpu_hours counts no CPU (gpus_per_trial is 0): set budget.hours instead",
         ),
+        (
+            {"budget": {"trials": 9, "seeds": 1, "patience": 5}},
+            "budget: patience needs the noise between seeds, for which the default is trained again",
+        ),
         ({"config": "a\0b"}, "config: 'a\\x00b' cannot be a path"),
         ({"space": "a" * 5000}, "cannot be a path"),
         ({"budget": {"trials": 0}}, "budget.trials: Input should be greater than 0, got 0"),

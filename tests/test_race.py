@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import JobFile
+from tests.loop import DEFAULT, cut_off_again_and_again, facts, measured, searched
 from tuner.files import read_job
-from tuner.job import JobSpec
+from tuner.job import Budget, JobSpec
 from tuner.race import best, due, judged
+from tuner.search.scheduling import rule
+from tuner.search.store import in_memory, open_study
+from tuner.study import Study
 from tuner.trial import Measurement, Outcome, Record, Trial
 
 
@@ -67,3 +71,50 @@ def test_nothing_is_repeated_where_the_default_failed(job: JobSpec) -> None:
 
 def test_one_seed_means_no_repeats(job_file: JobFile, tmp_path: Path) -> None:
     assert due(read_job(job_file(budget={"trials": 4, "seeds": 1})), SEARCH) == []
+
+
+@pytest.fixture
+def raced(job_file: JobFile) -> JobSpec:
+    return read_job(job_file(budget={"trials": 12, "seeds": 3}))
+
+
+def curve(trial: Trial, iteration: int) -> float:
+    return float(trial.params["lr"]) * 1000 + iteration / 100
+
+
+def test_after_the_search_default_and_best_few_are_trained_again(raced: JobSpec) -> None:
+    study = searched(raced, curve)
+    search = [r for r in study.records if r.trial.repeats is None]
+    repeats = study.records[len(search) :]
+    completed = [r for r in search[1:] if r.outcome is Outcome.COMPLETED]
+    finalists = sorted(completed, key=lambda r: -(r.value("mIoU") or 0))[:4]
+    assert len(search) == 12
+    assert {r.trial.repeats for r in repeats} == {0, *(r.trial.number for r in finalists)}
+    assert all(r.trial.params == search[r.trial.repeats or 0].trial.params for r in repeats)
+    assert all(r.outcome is Outcome.COMPLETED for r in repeats)
+    assert {r.trial.seed for r in repeats if r.trial.repeats == 0} == {1, 2, 3}
+    assert study.is_over
+
+
+def test_a_race_cut_off_anywhere_ends_like_one_left_alone(raced: JobSpec, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/studies.db"
+
+    def opened() -> Study:
+        return Study(raced, open_study(storage, raced, {"data": "abc"}, DEFAULT), rule)
+
+    study = cut_off_again_and_again(opened, curve, turns=5)
+    assert facts(study.records) == facts(searched(raced, curve).records)
+
+
+def test_no_repeat_is_drawn_while_the_search_runs(raced: JobSpec) -> None:
+    job = raced.model_copy(update={"budget": Budget(trials=2, seeds=3)})
+    study = Study(job, in_memory(job, DEFAULT), rule)
+    first, second = study.draw(), study.draw()
+    assert first
+    assert second
+    study.measure(first.number, measured(first, 480, curve))
+    assert study.draw() is None
+    assert not study.is_over
+    study.measure(second.number, measured(second, 480, curve))
+    drawn = [study.draw(), study.draw(), study.draw()]
+    assert [trial and (trial.repeats, trial.seed) for trial in drawn] == [(0, 1), (1, 1), None]

@@ -62,10 +62,10 @@ def calibration(job: JobSpec, records: Iterable[Record]) -> Calibration | None:
     if job.fidelity.rungs != "auto":
         return None
     first: list[Record] = []
-    for record in records:
+    for record in (record for record in records if record.trial.repeats is None):
         if record.outcome is None:
             return None
-        if record.outcome is Outcome.COMPLETED and record.trial.repeats is None:
+        if record.outcome is Outcome.COMPLETED:
             first.append(record)
         if len(first) == TRIALS:
             return _calibration(job, first)

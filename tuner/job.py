@@ -32,8 +32,19 @@ class Budget(Strict):
     """No trial is drawn after this many hours of search, restarts included; those that run end as usual."""
     gpu_hours: float | None = Field(default=None, gt=0)
     """The search draws no more trials when its trials have held GPUs for so long; repeats come on top."""
+    patience: int | None = Field(default=None, gt=0)
+    """The search ends when so many trials in a row gain less than the noise between seeds, see budget.py."""
     retries: int = Field(default=2, ge=0)
     """How often a trial whose rank raised or died goes on from its checkpoint before it counts as crashed."""
+
+    @model_validator(mode="after")
+    def _knows_the_noise(self) -> "Budget":
+        if self.patience is not None and self.seeds < 2:
+            raise ValueError(
+                "patience needs the noise between seeds, for which the default is trained again: "
+                f"seeds must be 2 or more, got {self.seeds}"
+            )
+        return self
 
 
 class Fidelity(Strict):

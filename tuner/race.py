@@ -25,7 +25,7 @@ def due(job: JobSpec, records: Iterable[Record]) -> list[tuple[int, int]]:
         return []
     trained = {(record.trial.repeats, record.trial.seed): record for record in known}
     racers = finalists(job, search) if search[0].outcome is Outcome.COMPLETED else []
-    for seed in range(job.seed + 1, job.seed + 1 + job.budget.seeds):
+    for seed in _seeds(job):
         if not racers:
             return []
         wanted = [(number, seed) for number in (0, *racers)]
@@ -37,6 +37,14 @@ def due(job: JobSpec, records: Iterable[Record]) -> list[tuple[int, int]]:
         still = {n: values[n] for n in racers if trained[n, seed].outcome is Outcome.COMPLETED}
         racers = racing(values[0], still)
     return []
+
+
+def default_due(job: JobSpec, records: Iterable[Record]) -> list[tuple[int, int]]:
+    """The default's part of all rounds, as far as it is still to be trained: the noise is known by it."""
+    known = list(records)
+    trained = {record.trial.seed for record in known if record.trial.repeats == 0}
+    is_completed = bool(known) and known[0].outcome is Outcome.COMPLETED
+    return [(0, seed) for seed in _seeds(job) if is_completed and seed not in trained]
 
 
 def finalists(job: JobSpec, records: Iterable[Record]) -> list[int]:
@@ -68,9 +76,13 @@ def best(job: JobSpec, records: Iterable[Record]) -> Record | None:
     return next(iter(ranked), None)
 
 
+def _seeds(job: JobSpec) -> range:
+    return range(job.seed + 1, job.seed + 1 + job.budget.seeds)
+
+
 def _ranked(job: JobSpec, records: Iterable[Record]) -> list[Record]:
     search = [r for r in records if r.trial.repeats is None and r.outcome is Outcome.COMPLETED]
-    return sorted(search, key=lambda record: -_worth(job, record))
+    return sorted(search, key=lambda record: -worth(job, record))
 
 
 def _values(job: JobSpec, records: Iterable[Record]) -> dict[int, Mapping[int, float]]:
@@ -80,10 +92,11 @@ def _values(job: JobSpec, records: Iterable[Record]) -> dict[int, Mapping[int, f
         number = record.trial.number if record.trial.repeats is None else record.trial.repeats
         picked = record.trial.repeats is None and number != 0
         if record.outcome is Outcome.COMPLETED and not picked:
-            values.setdefault(number, {})[record.trial.seed] = _worth(job, record)
+            values.setdefault(number, {})[record.trial.seed] = worth(job, record)
     return dict(values)
 
 
-def _worth(job: JobSpec, record: Record) -> float:
+def worth(job: JobSpec, record: Record) -> float:
+    """The objective, such that more is better."""
     sign = 1 if job.objective.direction == "maximize" else -1
     return sign * (record.value(job.objective.metric) or 0.0)

@@ -14,10 +14,10 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Protocol
 
-from tuner.budget import gpu_hours_are_spent, time_spent
+from tuner.budget import asks_for_noise, is_spent, time_spent
 from tuner.calibration import calibrated
 from tuner.job import JobSpec
-from tuner.race import due
+from tuner.race import default_due, due
 from tuner.trial import Measurement, Outcome, Record, Trial
 
 logger = logging.getLogger(__name__)
@@ -72,8 +72,7 @@ class Study:
     @property
     def left(self) -> int:
         """How many trials of the search are still to be drawn."""
-        spent = gpu_hours_are_spent(self.job, self.records)
-        return 0 if spent else self.job.budget.trials - self._drawn
+        return 0 if is_spent(self.job, self.records) else self.job.budget.trials - self._drawn
 
     @property
     def is_over(self) -> bool:
@@ -89,11 +88,11 @@ class Study:
             return None
         if self._interrupted:
             return self._interrupted.pop(0)
-        if self.left > 0:
+        if repeats := self._repeats():
+            trial = self._store.repeat(*repeats[0])
+        elif self.left > 0:
             trial = self._store.draw()
             self._drawn += 1
-        elif repeats := due(self.job, self.records):
-            trial = self._store.repeat(*repeats[0])
         else:
             return None
         self._change(Record(trial, outcome=None, started=datetime.now(timezone.utc)))
@@ -141,6 +140,12 @@ class Study:
         told = f"retry {len(crashes)} of {self.job.budget.retries}"
         logger.warning("trial %d: %s; it goes on from its checkpoint, %s", number, note, told)
         self._interrupted.append(self._records[number].trial)
+
+    def _repeats(self) -> list[tuple[int, int]]:
+        """What is to be trained again now: in the search the default alone, when patience asks for it."""
+        if self.left <= 0:
+            return due(self.job, self.records)
+        return default_due(self.job, self.records) if asks_for_noise(self.job, self.records) else []
 
     def _judge(self, number: int, measurement: Measurement) -> Outcome | None:
         if measurement.iteration >= self.job.fidelity.iterations:

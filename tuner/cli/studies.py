@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tuner import app
+from tuner.budget import ending
 from tuner.calibration import calibration
 from tuner.cli.words import DataRoot, Job, Study, out
 from tuner.race import best, judged
@@ -111,6 +112,7 @@ def _summary(job: Any, records: Any) -> dict[str, Any]:
         "trials": trials,
         "best": first and first.trial.number,
         "of": job.budget.trials,
+        "ending": ending(job, records),
         "rungs": chosen and asdict(chosen),
         "verdict": found and asdict(found) | {"ruling": found.ruling},
     }

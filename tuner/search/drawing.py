@@ -22,6 +22,8 @@ SEEDS = 2**31
 NOT_WRITTEN = -1
 AGAIN = -2
 """The number of a sketch that is drawn once more."""
+REPEATS = "repeats"
+"""The attribute of a trial that is another one trained again: that one's number."""
 
 Allowed: TypeAlias = Callable[[Params], bool]
 
@@ -129,10 +131,17 @@ class _Desk:
 
 
 def _lesson(trial: FrozenTrial) -> FrozenTrial:
-    """A trial as samplers see it: they ignore what failed, but keep away from what breaks a constraint."""
-    if outcome(trial) not in STILL_DRAWN:
+    """A trial as samplers see it: they ignore what failed, but keep away from what breaks a constraint.
+
+    A repeat would have its parameters count several times: it is to be ignored.
+    """
+    is_repeat = REPEATS in trial.user_attrs
+    if not is_repeat and outcome(trial) not in STILL_DRAWN:
         return trial
     lesson = copy(trial)
+    if is_repeat:
+        lesson.state = TrialState.FAIL
+        return lesson
     lesson.state, lesson.intermediate_values = TrialState.PRUNED, {}
     lesson.system_attrs = dict(trial.system_attrs)
     lesson.set_constraint(OUTCOME, 1.0)

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.errors import BadInput, Problem, TunerError
 from tuner.export import made_with
 from tuner.job import JobSpec
-from tuner.search.drawing import Allowed, decided, draw, sketch
+from tuner.search.drawing import REPEATS, Allowed, decided, draw, sketch
 from tuner.search.evidence import Evidence, Lesson, lessons, taken
 from tuner.search.failures import OUTCOME, Failures
 from tuner.search.fingerprint import differences
@@ -28,7 +28,7 @@ STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRU
 JOB, FINGERPRINT, IDENTITY, ORIGIN, DEFAULT = "job", "fingerprint", "id", "origin", "default"
 EVIDENCE = "evidence"
 MEASUREMENT, NOTE = "measurement.", "note"
-SEED, REPEATS = "seed", "repeats"
+SEED = "seed"
 
 
 def _anything(_: Params) -> bool:

@@ -1,7 +1,8 @@
-"""What a study has found out, in words: its rungs and its verdict."""
+"""What a study has found out, in words: why it ended, its rungs, its verdict."""
 
 from collections.abc import Iterable, Iterator
 
+from tuner.budget import ending
 from tuner.calibration import TRIALS, Candidate, calibration
 from tuner.job import JobSpec
 from tuner.race import judged
@@ -10,7 +11,13 @@ from tuner.trial import Record
 
 def report(job: JobSpec, records: Iterable[Record]) -> str:
     known = list(records)
-    return "\n".join([*_rungs(job, known), _verdict(job, known)])
+    return "\n".join([*_ending(job, known), *_rungs(job, known), _verdict(job, known)])
+
+
+def _ending(job: JobSpec, records: list[Record]) -> Iterator[str]:
+    if reason := ending(job, records):
+        trials = sum(record.trial.repeats is None for record in records)
+        yield f"search: ended after {trials} of {job.budget.trials} trials: {reason}"
 
 
 def _rungs(job: JobSpec, records: Iterable[Record]) -> Iterator[str]:
