@@ -82,14 +82,18 @@ def curve(trial: Trial, iteration: int) -> float:
     return float(trial.params["lr"]) * 1000 + iteration / 100
 
 
-def test_after_the_search_default_and_best_few_are_trained_again(raced: JobSpec) -> None:
+def test_after_the_search_default_best_few_and_best_of_each_number_of_centers_are_trained_again(
+    raced: JobSpec,
+) -> None:
     study = searched(raced, curve)
     search = [r for r in study.records if r.trial.repeats is None]
     repeats = study.records[len(search) :]
-    completed = [r for r in search[1:] if r.outcome is Outcome.COMPLETED]
-    finalists = sorted(completed, key=lambda r: -(r.value("mIoU") or 0))[:4]
+    completed = [r for r in search if r.outcome is Outcome.COMPLETED]
+    ranked = sorted(completed, key=lambda r: -(r.value("mIoU") or 0))
+    best_few = [r.trial.number for r in ranked if r.trial.number != 0][:4]
+    best_by_centers = {r.trial.params["centers"]: r.trial.number for r in reversed(ranked)}
     assert len(search) == 12
-    assert {r.trial.repeats for r in repeats} == {0, *(r.trial.number for r in finalists)}
+    assert {r.trial.repeats for r in repeats} == {0, *best_few, *best_by_centers.values()}
     assert all(r.trial.params == search[r.trial.repeats or 0].trial.params for r in repeats)
     assert all(r.outcome is Outcome.COMPLETED for r in repeats)
     assert {r.trial.seed for r in repeats if r.trial.repeats == 0} == {1, 2, 3}

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ from tuner.errors import BadInput, TunerError
 from tuner.files import write_json
 from tuner.job import JobSpec
 from tuner.paths import AnyPath, Home, TrialFolder
-from tuner.race import best, judged
+from tuner.race import best, findings
 from tuner.trial import Record
-from tuner.verdict import Verdict
 
 PACKAGES = ("coc-tuner", "torch", "mmcv-full", "mmsegmentation", "ray", "optuna", "mlflow", "numpy")
 CARD = "best.json"
@@ -35,7 +33,7 @@ def export(job: JobSpec, records: list[Record], home: Home, to: Path, origin: di
         _write(
             beside,
             home.trial(job.name, record.trial.number),
-            _card(job, record, judged(job, records), origin),
+            _card(job, record, findings(job, records) | origin),
         )
         _take_place(beside, to)
     finally:
@@ -49,7 +47,7 @@ def made_with() -> dict[str, Any]:
     return {"versions": versions, "git_commit": _git_commit()}
 
 
-def _card(job: JobSpec, record: Record, verdict: Verdict | None, origin: dict[str, Any]) -> dict[str, Any]:
+def _card(job: JobSpec, record: Record, more: dict[str, Any]) -> dict[str, Any]:
     assert record.last is not None
     return {
         "study": job.name,
@@ -58,10 +56,9 @@ def _card(job: JobSpec, record: Record, verdict: Verdict | None, origin: dict[st
         "metrics": dict(record.last.metrics),
         "iteration": record.last.iteration,
         "seed": record.trial.seed,
-        "verdict": verdict and asdict(verdict) | {"ruling": verdict.ruling},
         "ranks": job.resources.processes,
         "global_batch": job.resources.global_batch,
-        **origin,
+        **more,
     }
 
 

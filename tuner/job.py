@@ -27,7 +27,8 @@ class Budget(Strict):
     trials: int = Field(gt=0)
     """How many trials the study has, the default included."""
     seeds: int = Field(default=3, ge=1)
-    """After the search the default and the best few are trained again, with as many other seeds; 1: not."""
+    """After the search the default, the best few and the best of each number of centers are trained again,
+    with as many other seeds; 1: not."""
     hours: float = Field(default=24.0 * 7, gt=0)
     """No trial is drawn after this many hours of search, restarts included; those that run end as usual."""
     gpu_hours: float | None = Field(default=None, gt=0)

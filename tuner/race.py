@@ -1,15 +1,17 @@
 """After the search: the default and the best few race over other seeds, and who is best is judged by that.
 
-A round is a training of each with the same seed. After it, those that can no longer win are left out.
+A round is a training of each with the same seed. After it, those that can no longer win are left out, but for
+the best trial of each number of centers where one parameter sets it: these are compared with each other too.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from itertools import islice
+from dataclasses import asdict, replace
+from typing import Any
 
+from tuner.centers import Comparison, comparison
 from tuner.job import JobSpec
-from tuner.trial import Outcome, Record
-from tuner.verdict import Verdict, racing, verdict
+from tuner.trial import Outcome, Record, Value
+from tuner.verdict import Verdict, noise, racing, verdict
 
 FINALISTS = 4
 
@@ -35,7 +37,8 @@ def due(job: JobSpec, records: Iterable[Record]) -> list[tuple[int, int]]:
             return []
         values = _values(job, known)
         still = {n: values[n] for n in racers if trained[n, seed].outcome is Outcome.COMPLETED}
-        racers = racing(values[0], still)
+        stay = {*racing(values[0], still), *_best_by_centers(job, search).values()}
+        racers = [number for number in still if number in stay]
     return []
 
 
@@ -48,9 +51,11 @@ def default_due(job: JobSpec, records: Iterable[Record]) -> list[tuple[int, int]
 
 
 def finalists(job: JobSpec, records: Iterable[Record]) -> list[int]:
-    """The best few of the search so far, besides the default."""
-    numbers = (record.trial.number for record in _ranked(job, records))
-    return list(islice((number for number in numbers if number != 0), FINALISTS))
+    """The best few of the search so far, and the best of each number of centers, besides the default."""
+    known = list(records)
+    ranked = [record.trial.number for record in _ranked(job, known) if record.trial.number != 0]
+    by_centers = [number for number in _best_by_centers(job, known).values() if number != 0]
+    return list(dict.fromkeys([*ranked[:FINALISTS], *by_centers]))
 
 
 def judged(job: JobSpec, records: Iterable[Record]) -> Verdict | None:
@@ -61,6 +66,36 @@ def judged(job: JobSpec, records: Iterable[Record]) -> Verdict | None:
     if found is None or job.objective.direction == "maximize":
         return found
     return replace(found, difference=-found.difference, low=-found.high, high=-found.low)
+
+
+def compared(job: JobSpec, records: Iterable[Record]) -> Comparison | None:
+    """The numbers of centers against the best one; differences are in the objective's own direction.
+
+    A number is left out when its trial failed with another seed.
+    """
+    known = list(records)
+    failed = {r.trial.repeats for r in known if r.outcome and r.outcome is not Outcome.COMPLETED}
+    trials = {centers: n for centers, n in _best_by_centers(job, known).items() if n not in failed}
+    values = _values(job, known)
+    repeats = {
+        centers: {seed: value for seed, value in values.get(number, {}).items() if seed in _seeds(job)}
+        for centers, number in trials.items()
+    }
+    found = comparison(trials, repeats, noise(values.values()))
+    if found is None or job.objective.direction == "maximize":
+        return found
+    others = (replace(o, difference=-o.difference, low=-o.high, high=-o.low) for o in found.others)
+    return replace(found, others=tuple(others))
+
+
+def findings(job: JobSpec, records: Iterable[Record]) -> dict[str, Any]:
+    """Both verdicts as JSON has them."""
+    known = list(records)
+    against_default, between_centers = judged(job, known), compared(job, known)
+    return {
+        "verdict": against_default and asdict(against_default) | {"ruling": against_default.ruling},
+        "centers": between_centers and asdict(between_centers),
+    }
 
 
 def best(job: JobSpec, records: Iterable[Record]) -> Record | None:
@@ -83,6 +118,16 @@ def _seeds(job: JobSpec) -> range:
 def _ranked(job: JobSpec, records: Iterable[Record]) -> list[Record]:
     search = [r for r in records if r.trial.repeats is None and r.outcome is Outcome.COMPLETED]
     return sorted(search, key=lambda record: -worth(job, record))
+
+
+def _best_by_centers(job: JobSpec, records: Iterable[Record]) -> dict[Value, int]:
+    """The best trial of each number of centers that completed; none unless exactly one parameter sets it."""
+    setting = [name for name, parameter in job.space.parameters.items() if parameter.sets_centers]
+    found: dict[Value, int] = {}
+    for record in _ranked(job, records) if len(setting) == 1 else []:
+        if setting[0] in record.trial.params:
+            found.setdefault(record.trial.params[setting[0]], record.trial.number)
+    return found if len(found) > 1 else {}
 
 
 def _values(job: JobSpec, records: Iterable[Record]) -> dict[int, Mapping[int, float]]:

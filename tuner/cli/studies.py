@@ -10,7 +10,7 @@ from tuner import app
 from tuner.budget import ending
 from tuner.calibration import calibration
 from tuner.cli.words import DataRoot, Job, Study, out
-from tuner.race import best, judged
+from tuner.race import best, findings
 
 commands = typer.Typer()
 
@@ -105,7 +105,7 @@ def dashboard(
 
 
 def _summary(job: Any, records: Any) -> dict[str, Any]:
-    first, found, chosen = best(job, records), judged(job, records), calibration(job, records)
+    first, chosen = best(job, records), calibration(job, records)
     trials = [asdict(record) for record in records]
     return {
         "study": job.name,
@@ -114,5 +114,5 @@ def _summary(job: Any, records: Any) -> dict[str, Any]:
         "of": job.budget.trials,
         "ending": ending(job, records),
         "rungs": chosen and asdict(chosen),
-        "verdict": found and asdict(found) | {"ruling": found.ruling},
+        **findings(job, records),
     }

@@ -1,17 +1,18 @@
-"""What a study has found out, in words: why it ended, its rungs, its verdict."""
+"""What a study has found out, in words: why it ended, its rungs, its verdicts."""
 
 from collections.abc import Iterable, Iterator
 
 from tuner.budget import ending
 from tuner.calibration import TRIALS, Candidate, calibration
 from tuner.job import JobSpec
-from tuner.race import judged
+from tuner.race import compared, judged
 from tuner.trial import Record
 
 
 def report(job: JobSpec, records: Iterable[Record]) -> str:
     known = list(records)
-    return "\n".join([*_ending(job, known), *_rungs(job, known), _verdict(job, known)])
+    parts = [*_ending(job, known), *_rungs(job, known), _verdict(job, known), *_centers(job, known)]
+    return "\n".join(parts)
 
 
 def _ending(job: JobSpec, records: list[Record]) -> Iterator[str]:
@@ -55,3 +56,17 @@ def _verdict(job: JobSpec, records: Iterable[Record]) -> str:
         f"{job.objective.metric} {found.difference:+.2f} ({interval}), "
         f"better with probability {found.probability:.3f}"
     )
+
+
+def _centers(job: JobSpec, records: Iterable[Record]) -> Iterator[str]:
+    """Which number of centers is best, where the best of several were repeated."""
+    found = compared(job, records)
+    if found is None:
+        return
+    yield (
+        f"centers: {found.centers} came out best (trial {found.trial}), {found.ruling}. "
+        f"Others against it, over {found.seeds} seeds ({job.objective.metric}, 95 % interval):"
+    )
+    for other in found.others:
+        interval = f"{other.low:+.2f} to {other.high:+.2f}"
+        yield f"  {other.centers} (trial {other.trial}): {other.difference:+.2f} ({interval}), {other.ruling}"
