@@ -1,6 +1,7 @@
 """Decoded pictures that a node keeps: the same samples, within a limit, whoever fills it."""
 
 import copy
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -91,6 +92,15 @@ def test_the_limit_holds_and_what_has_no_room_is_read_as_before(config: Config, 
         for index in range(PICTURES):
             assert dataset[index]["img"].data.shape == (3, 96, 96)
     assert 0 < sum(file.stat().st_size for file in copies(folder)) <= 100_000
+
+
+def test_the_folder_may_be_deleted_at_any_time(config: Config, folder: Path) -> None:
+    dataset = build_dataset(config["data"]["train"]).dataset
+    remember_pictures(dataset, 1.0)
+    dataset[0]
+    shutil.rmtree(folder)
+    for index in range(PICTURES):
+        assert dataset[index]["img"].data.shape == (3, 96, 96)
 
 
 def fill(dataset: object, indices: list[int]) -> None:

@@ -50,13 +50,11 @@ class PictureCache:
         if kept := self.folder.read(copy):
             return kept
         content = Path(file).read_bytes()
-        if self.folder.is_full():
-            return content
-        plain = self._uncompressed(content)
-        with suppress(OSError):  # a full disk
-            if plain:
+        with suppress(OSError):  # a full disk, or no folder any more
+            if not self.folder.is_full() and (plain := self._uncompressed(content)):
                 self.folder.keep(copy, plain)
-        return plain or content
+                return plain
+        return content
 
     def _copy(self, file: str) -> str:
         facts = Path(file).stat()
