@@ -18,6 +18,7 @@ from tuner.study import Study
 from tuner.tracking.report import report
 from tuner.trial import Measurement, Outcome, Record, Trial
 
+FEW, MANY = TRIALS
 CANDIDATES = (30, 60, 120, 240, 480)
 
 
@@ -47,7 +48,7 @@ def better_and_better(trial: Trial, iteration: int) -> float:
 
 @pytest.fixture
 def job(job_file: JobFile) -> JobSpec:
-    return read_job(job_file(fidelity={"iterations": 480, "rungs": "auto"}, budget={"trials": 16}, seed=1))
+    return read_job(job_file(fidelity={"iterations": 480, "rungs": "auto"}, budget={"trials": 18}, seed=1))
 
 
 def stops(record: Record) -> tuple[int, ...]:
@@ -56,8 +57,8 @@ def stops(record: Record) -> tuple[int, ...]:
 
 def test_the_first_trials_run_to_the_end_past_every_candidate(job: JobSpec) -> None:
     study = searched(job, better_and_better)
-    assert {stops(record) for record in study.records[:TRIALS]} == {CANDIDATES}
-    later = study.records[TRIALS:]
+    assert {stops(record) for record in study.records[:FEW]} == {CANDIDATES}
+    later = study.records[FEW:]
     assert all(set(stops(record)) <= set(study.job.fidelity.stops) for record in later)
     assert Outcome.PRUNED in {record.outcome for record in later}
 
@@ -72,13 +73,17 @@ def test_where_early_rungs_tell_nothing_the_first_is_late(job: JobSpec) -> None:
 
 def test_where_nothing_tells_the_end_nobody_is_pruned(job: JobSpec) -> None:
     study = searched(job, never_good)
+    assert {stops(record) for record in study.records[:MANY]} == {CANDIDATES}
+    assert {stops(record) for record in study.records[MANY:]} == {(480,)}
     assert study.job.fidelity.stops == (480,)
     assert {record.outcome for record in study.records} == {Outcome.COMPLETED}
 
 
-def test_without_any_correlation_a_candidate_is_rarely_taken(job: JobSpec) -> None:
+def test_without_any_correlation_rungs_are_rarely_taken(
+    job: JobSpec, capsys: pytest.CaptureFixture[str]
+) -> None:
     def first(study: int) -> list[Record]:
-        trials = [Trial(number, {"lr": study * 100.0 + number}, 0) for number in range(TRIALS)]
+        trials = [Trial(number, {"lr": study * 100.0 + number}, 0) for number in range(MANY)]
         return [
             Record(
                 trial,
@@ -89,13 +94,17 @@ def test_without_any_correlation_a_candidate_is_rarely_taken(job: JobSpec) -> No
         ]
 
     found = [calibration(job, first(study)) for study in range(500)]
-    taken = sum(len(each.rungs) - 1 for each in found if each) / (len(found) * (len(CANDIDATES) - 1))
-    assert taken <= 0.025
+    taken = 100 * sum(len(each.rungs) > 1 for each in found if each) / len(found)
+    with capsys.disabled():
+        print(
+            f"\ncalibration: without any correlation rungs are taken in {taken:.1f} % of {len(found)} studies"
+        )
+    assert taken <= 15
 
 
 def test_failed_trials_are_left_out_and_waited_for(job: JobSpec) -> None:
     study = Study(job, in_memory(job, DEFAULT), rule)
-    drawn = [study.draw() for _ in range(TRIALS + 1)]
+    drawn = [study.draw() for _ in range(FEW + 1)]
     first, second, *others = (trial for trial in drawn if trial)
     for trial in (*others, second):
         for iteration in CANDIDATES:
@@ -107,7 +116,7 @@ def test_failed_trials_are_left_out_and_waited_for(job: JobSpec) -> None:
 
 def test_trials_that_run_when_rungs_are_chosen_are_compared_from_their_next_rung_on(job: JobSpec) -> None:
     study = Study(job, in_memory(job, DEFAULT), rule)
-    *first, runs = [trial for trial in (study.draw() for _ in range(TRIALS + 1)) if trial]
+    *first, runs = [trial for trial in (study.draw() for _ in range(FEW + 1)) if trial]
     assert study.measure(runs.number, Measurement(30, {"mIoU": -100.0}, 1.0)) is None
     for trial in first:
         for iteration in CANDIDATES:
@@ -133,9 +142,9 @@ def test_the_report_says_what_every_candidate_was_worth(job: JobSpec) -> None:
     _, *lines = report(job, searched(job, good_late).records).splitlines()
     assert lines[0].startswith("rungs: 240, 480. Rank correlation with the end, by 8 trials")
     assert [line.split()[0] for line in lines[1:5]] == ["30:", "60:", "120:", "240:"]
-    assert lines[1].endswith("does not tell the end")
+    assert lines[1].endswith(", left out")
     assert lines[4] == "  240: +0.97 (+0.88 to +0.99), a rung"
-    assert report(job, []).startswith("rungs: not chosen yet, the first 8 trials")
+    assert report(job, []).startswith("rungs: not chosen yet, by the first 8 trials")
 
 
 def test_rungs_are_a_list_or_auto_and_losses_need_a_list(job_file: JobFile) -> None:

@@ -8,11 +8,12 @@ all pairs of those trials,
 where ties count for neither order, and the one pair more keeps a perfect order of few from looking certain.
 Its 95 % interval is tanh(artanh tau ± 1.96 √(0.437 / (trials - 4))) (Fieller, Hartley and Pearson 1957).
 
-From the shortest on, a candidate becomes a rung if its interval lies above 0, which 8 trials without any
-correlation reach in 1.6 % of cases, and if its tau is higher than that of the rung before: else it would cost
-an evaluation and add nothing. After the first rung no two neighbours are left out, as ASHA lets go on the
-share that a rung is of the next: a quarter at least. The end is always a rung, and the only one where nothing
-tells it.
+The shortest candidate whose interval lies above 0 becomes the first rung. Later ones are nearer to the end:
+they need no proof of their own, but become rungs only where tau is higher than at the rung before, as they
+would cost an evaluation and add nothing. No two neighbours are left out there, as ASHA lets go on the share
+that a rung is of the next: a quarter at least. Where no interval of the first 8 trials lies above 0, 16 are
+looked at; then the end is the only rung. Where in truth nothing correlates, one study in seven still takes
+rungs.
 
 The end is as noisy as a single training. Where trials differ by the noise between seeds alone, only late
 candidates correlate with it, as they share its seed.
@@ -26,8 +27,9 @@ from math import atanh, sqrt, tanh
 from tuner.job import JobSpec
 from tuner.trial import Outcome, Record
 
-TRIALS = 8
-"""So many that completed are calibrated by; with fewer a true tau of 0.8 is hardly told from none."""
+TRIALS = (8, 16)
+"""So many that completed are calibrated by. A true tau of 0.7 is told from none by 8 in 74 % of cases, one of
+0.5 by 16 in 85 %; none is taken for one by 8 in 1.6 %, by 16 in 2.4 %."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,20 @@ def calibrated(job: JobSpec, records: Iterable[Record]) -> JobSpec:
 
 
 def calibration(job: JobSpec, records: Iterable[Record]) -> Calibration | None:
-    """By the first trials that completed; None where rungs are given, and while one of the first runs."""
+    """By the first trials that completed; None where rungs are given, and while too few have."""
     if job.fidelity.rungs != "auto":
         return None
     first: list[Record] = []
     for record in (record for record in records if record.trial.repeats is None):
         if record.outcome is None:
             return None
-        if record.outcome is Outcome.COMPLETED:
-            first.append(record)
-        if len(first) == TRIALS:
-            return _calibration(job, first)
+        if record.outcome is not Outcome.COMPLETED:
+            continue
+        first.append(record)
+        if len(first) in TRIALS:
+            found = _calibration(job, first)
+            if len(found.rungs) > 1 or len(first) == TRIALS[-1]:
+                return found
     return None
 
 
@@ -97,8 +102,7 @@ def _chosen(candidates: Iterable[Candidate]) -> Iterator[int]:
     rung: Candidate | None = None
     one_is_left_out = False
     for candidate in candidates:
-        adds = rung is None or candidate.tau > rung.tau or one_is_left_out
-        is_taken = candidate.low > 0 and adds
+        is_taken = candidate.low > 0 if rung is None else candidate.tau > rung.tau or one_is_left_out
         if is_taken:
             rung = candidate
             yield candidate.iteration

@@ -55,9 +55,9 @@ def _metric_problems(job: JobSpec) -> list[Problem]:
 
 
 def _late_rungs(job: JobSpec) -> Iterator[str]:
-    if job.fidelity.rungs == "auto" and job.budget.trials < 3 * TRIALS:
+    if job.fidelity.rungs == "auto" and job.budget.trials < 3 * TRIALS[0]:
         yield (
-            f"fidelity.rungs: auto has the first {TRIALS} trials run to the end; with as few as "
+            f"fidelity.rungs: auto has the first {TRIALS[0]} trials run to the end; with as few as "
             f"{job.budget.trials} it saves little: name the rungs"
         )
 

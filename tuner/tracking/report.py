@@ -27,18 +27,16 @@ def _rungs(job: JobSpec, records: Iterable[Record]) -> Iterator[str]:
         return
     found = calibration(job, records)
     if found is None:
-        yield f"rungs: not chosen yet, the first {TRIALS} trials that complete have to end"
+        yield "rungs: not chosen yet, by the first {} trials that complete, or the first {}".format(*TRIALS)
         return
     rungs = ", ".join(map(str, found.rungs))
-    yield f"rungs: {rungs}. Rank correlation with the end, by {TRIALS} trials (Kendall's tau, 95 % interval):"
+    trials = len(found.trials)
+    yield f"rungs: {rungs}. Rank correlation with the end, by {trials} trials (Kendall's tau, 95 % interval):"
     yield from (_worth(each, each.iteration in found.rungs) for each in found.candidates)
 
 
 def _worth(candidate: Candidate, is_rung: bool) -> str:
-    if is_rung:
-        use = "a rung"
-    else:
-        use = "adds nothing to a rung before" if candidate.low > 0 else "does not tell the end"
+    use = "a rung" if is_rung else "left out"
     interval = f"{candidate.low:+.2f} to {candidate.high:+.2f}"
     return f"  {candidate.iteration}: {candidate.tau:+.2f} ({interval}), {use}"
 
