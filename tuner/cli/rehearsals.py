@@ -39,6 +39,8 @@ def simulate(
     near: Annotated[float, typer.Option(min=0, help="How near to the best known is near.")] = 0.5,
 ) -> None:
     """Run a job's search in virtual time over recorded curves; nothing is trained or kept."""
+    from tuner.tracking.report import report
+
     found = rehearsal.simulate(job, curves, gpus, near, context.obj)
     metric = found.job.objective.metric
     outcomes = Counter(record.outcome.value for record in found.records if record.outcome)
@@ -51,3 +53,4 @@ def simulate(
     table.add_row("the curves' noise between seeds", f"{found.noise:.2f} {metric}")
     table.add_row("their error where nothing was recorded", f"{found.surrogate_error:.2f} {metric}")
     out.print(table)
+    out.print(report(found.job, found.records), highlight=False)
