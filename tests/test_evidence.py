@@ -173,7 +173,7 @@ def test_studies_that_do_not_help_are_refused_with_all_reasons(
 @pytest.mark.parametrize(
     ("search", "reason"),
     [
-        ({"from": ["a"], "sampler": "grid"}, "search: from: grid looks at no trial"),
+        ({"from": ["a"], "sampler": "grid"}, "search: from: grid learns nothing of it"),
         ({"from": ["a", "a"]}, "search: from: names a study twice"),
         ({"from": ["syn"]}, "search.from: names the study itself"),
         ({"from": ["../a"]}, "search.from.0: String should match pattern"),

@@ -68,7 +68,7 @@ def test_a_sampler_sees_a_bounded_part_of_a_long_study_the_best_with_it(job_file
     store = in_memory(read_job(job_file(search={"sampler": "random"})), DEFAULT)
     told(store, LATEST + 200, 2e-3)
     trials = store._study.get_trials(deepcopy=False)
-    shown = seen(trials, (number for _, number in store._best))
+    shown = seen(trials, store._best.numbers)
     assert len(shown) <= LATEST + BEST + 1
     best = max(trials, key=lambda trial: trial.value or 0.0)
     assert {0, best.number, trials[-1].number} <= {trial.number for trial in shown}

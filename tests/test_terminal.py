@@ -50,6 +50,27 @@ def test_a_trial_slowed_by_its_node_is_marked(job: JobSpec) -> None:
     assert lines[-1].strip() == "* slowed by its node"
 
 
+def test_the_front_of_two_objectives_is_marked(job: JobSpec) -> None:
+    def costing(plain: Record, cost: float) -> Record:
+        measurements = [
+            replace(m, metrics={**m.metrics, "memory_gibibytes": cost}) for m in plain.measurements
+        ]
+        return replace(plain, measurements=tuple(measurements))
+
+    objective = job.objective.model_copy(update={"against": "memory"})
+    records = [costing(each, cost) for each, cost in zip(STUDY, (2.5, 1.0, 1.0, 3.5), strict=True)]
+    records.append(costing(record(5, Outcome.COMPLETED, 1.0, 2.0, 3.0), 2.75))
+    console = Console(file=StringIO(), width=100)
+    console.print(status_table(job.model_copy(update={"objective": objective}), records))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "mIoU  memory_gibibytes" in lines[1]
+    assert [line.split()[:6] for line in lines if line.count("◆") == 1 and "other" not in line] == [
+        ["3", "completed", "480", "42.25", "3.5", "◆"],
+        ["default", "0", "completed", "480", "31.50", "2.5"],
+    ]
+    assert lines[-1].strip() == "◆ no other is better in one and as good in the other"
+
+
 def test_smaller_is_better_when_the_job_minimizes(job: JobSpec) -> None:
     job = job.model_copy(update={"objective": job.objective.model_copy(update={"direction": "minimize"})})
     assert printed(job)[2].split()[:2] == ["default", "0"]

@@ -171,11 +171,11 @@ def known_studies(settings: Settings) -> list[str]:
     return studies(settings.storage)
 
 
-def export_best(study: str, to: Path, settings: Settings) -> Record:
+def export_trial(study: str, number: int | None, to: Path, settings: Settings) -> Record:
+    """The best, without a number."""
     from tuner.search.store import load_study
 
-    store = load_study(settings.storage, study)
-    return export(store.job, store.records(), settings.home, to, store.origin)
+    return export(load_study(settings.storage, study), number, settings.home, to)
 
 
 def train(

@@ -5,27 +5,36 @@ import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tuner.errors import BadInput, TunerError
 from tuner.files import write_json
 from tuner.job import JobSpec
 from tuner.paths import AnyPath, Home, TrialFolder
 from tuner.race import best, findings
-from tuner.trial import Record
+from tuner.trial import Outcome, Record
 
 PACKAGES = ("coc-tuner", "torch", "mmcv-full", "mmsegmentation", "ray", "optuna", "mlflow", "numpy")
 CARD = "best.json"
 
 
-def export(job: JobSpec, records: list[Record], home: Home, to: Path, origin: dict[str, Any]) -> Record:
+class Kept(Protocol):
+    """A study as its store has it."""
+
+    job: JobSpec
+    origin: dict[str, Any]
+    """Goes into best.json as it is: versions, commit, fingerprint of the pictures."""
+
+    def records(self) -> list[Record]: ...
+
+
+def export(study: Kept, number: int | None, home: Home, to: Path) -> Record:
     """Writes config.py, the checkpoint and best.json into the folder `to`, whole or not at all.
 
-    `origin` goes into best.json as it is: versions, commit, fingerprint of the pictures.
+    Of the trial with the number, or of the best. Raises TunerError where it has not completed.
     """
-    record = best(job, records)
-    if record is None:
-        raise TunerError(f"no trial of study {job.name} is completed yet: nothing to export")
+    job, records = study.job, study.records()
+    record = _wanted(job, records, number)
     if to.exists() and not _is_export(to):
         raise BadInput.of(str(to), "holds something else than an earlier export: name another folder")
     beside = to.with_name(f".{to.name}.{os.getpid()}")
@@ -33,7 +42,7 @@ def export(job: JobSpec, records: list[Record], home: Home, to: Path, origin: di
         _write(
             beside,
             home.trial(job.name, record.trial.number),
-            _card(job, record, findings(job, records) | origin),
+            _card(job, record, findings(job, records) | study.origin),
         )
         _take_place(beside, to)
     finally:
@@ -45,6 +54,17 @@ def made_with() -> dict[str, Any]:
     """The versions and the commit that this process runs."""
     versions = {name: _version(name) for name in PACKAGES}
     return {"versions": versions, "git_commit": _git_commit()}
+
+
+def _wanted(job: JobSpec, records: list[Record], number: int | None) -> Record:
+    if number is None:
+        if found := best(job, records):
+            return found
+        raise TunerError(f"no trial of study {job.name} is completed yet: nothing to export")
+    for record in records:
+        if record.trial.number == number and record.outcome is Outcome.COMPLETED:
+            return record
+    raise TunerError(f"study {job.name} has no completed trial {number}: `tuner status` shows those that are")
 
 
 def _card(job: JobSpec, record: Record, more: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from tuner.objective import Objective
 from tuner.space import Space, Strict, is_square
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -15,12 +16,6 @@ Rungs: TypeAlias = Annotated[
     | Annotated[Literal["auto"], Tag("[auto]")],
     Discriminator(lambda rungs: "[auto]" if isinstance(rungs, str) else "[rungs]"),
 ]
-
-
-class Objective(Strict):
-    metric: str = "mIoU"
-    """A metric of the evaluation: mIoU, mAcc, aAcc or IoU.<class>."""
-    direction: Literal["maximize", "minimize"] = "maximize"
 
 
 class Budget(Strict):
@@ -158,15 +153,17 @@ class Resources(Strict):
 
 
 class Search(Strict):
-    sampler: Literal["tpe", "prior", "gp", "grid", "random"] = "tpe"
+    sampler: Literal["tpe", "prior", "gp", "nsga2", "grid", "random"] = "tpe"
     scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
     earlier: tuple[Annotated[str, Field(pattern=NAME)], ...] = Field(default=(), alias="from")
     """Studies of the same space in the same database: the sampler knows their trials from the start."""
 
     @model_validator(mode="after")
     def _learns_from_earlier(self) -> "Search":
-        if self.earlier and self.sampler in ("grid", "random"):
-            raise ValueError(f"from: {self.sampler} looks at no trial: remove it, or take another sampler")
+        if self.earlier and self.sampler in ("nsga2", "grid", "random"):
+            raise ValueError(
+                f"from: {self.sampler} learns nothing of it: take tpe, prior or gp, or remove it"
+            )
         if len(set(self.earlier)) < len(self.earlier):
             raise ValueError(f"from: names a study twice: {', '.join(self.earlier)}")
         return self
@@ -206,6 +203,26 @@ class JobSpec(Strict):
     def _is_not_its_own_past(self) -> "JobSpec":
         if self.name in self.search.earlier:
             raise ValueError(f"search.from: names the study itself, {self.name}: give the job another name")
+        return self
+
+    @model_validator(mode="after")
+    def _looks_at_the_cost(self) -> "JobSpec":
+        sampler, against = self.search.sampler, self.objective.against
+        if sampler == "nsga2" and not against:
+            raise ValueError(
+                "search.sampler: nsga2 weighs two objectives: "
+                "set objective.against to latency, parameters or memory"
+            )
+        if against and sampler in ("tpe", "prior", "gp"):
+            raise ValueError(
+                f"objective.against: {sampler} looks at {self.objective.metric} alone: "
+                "set search.sampler to nsga2 (or grid, random), or remove it"
+            )
+        if against and self.budget.patience is not None:
+            raise ValueError(
+                f"budget.patience: sees gains of {self.objective.metric} alone: "
+                "remove it, or objective.against"
+            )
         return self
 
     @model_validator(mode="after")

@@ -20,8 +20,8 @@ def job_problems(job: JobSpec, config: Config) -> list[Problem]:
 
 
 def notes(job: JobSpec, config: Config) -> list[str]:
-    """What works, but is rarely meant: late rungs, crowded centers, pictures smaller than the crop."""
-    return [*_late_rungs(job), *_crowded(job, config), *_enlarged(job, config)]
+    """What works, but is rarely meant: late rungs, crowded centers, small pictures, a disturbed clock."""
+    return [*_late_rungs(job), *_crowded(job, config), *_enlarged(job, config), *_disturbed(job)]
 
 
 def _fold_problems(job: JobSpec, config: Config) -> list[Problem]:
@@ -52,6 +52,15 @@ def _metric_problems(job: JobSpec) -> list[Problem]:
         return []
     known = ", ".join((*METRICS, "IoU.<class>"))
     return [Problem(f"job {job.name}", f"objective.metric: there is no {metric}; there are {known}")]
+
+
+def _disturbed(job: JobSpec) -> Iterator[str]:
+    asked = job.resources
+    if job.objective.against == "latency" and asked.gpus_per_trial < 1 and asked.concurrent != 1:
+        yield (
+            "objective.against: latency is measured while other trials use the same processors: "
+            "give every trial a GPU of its own, or set resources.concurrent to 1"
+        )
 
 
 def _late_rungs(job: JobSpec) -> Iterator[str]:

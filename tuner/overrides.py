@@ -18,6 +18,9 @@ ACCUMULATION = "accumulation"
 PICTURE_CACHE = "picture_cache"
 """The config's key for the GiB of decoded pictures that a node keeps; mmseg ignores it."""
 
+AGAINST = "against"
+"""The config's key for what is measured beside the objective; mmseg ignores it."""
+
 
 class UnknownPath(KeyError):
     """The dotted path does not lead anywhere in the config."""
@@ -105,6 +108,8 @@ def trial_config(job: JobSpec, config: Config, trial: Trial) -> Config:
     result = apply(config, job.space.overrides(trial.params), f"trial {trial.number}")
     if job.fidelity.sweep_centers:
         result["sweep_centers"] = list(job.fidelity.sweep_centers)
+    if job.objective.against:
+        result[AGAINST] = job.objective.against
     if job.fidelity.schedule == "compressed":
         result["runner"]["max_iters"] = job.fidelity.iterations
     if job.resources.lr_rule:

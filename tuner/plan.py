@@ -52,8 +52,11 @@ def fits(job: JobSpec, config: Config) -> Callable[[Params], bool]:
 
 
 def memory_problems(job: JobSpec, config: Config, default: Params) -> list[Problem]:
-    """The default must fit: without it there is nothing to beat."""
+    """The default must fit: without it there is nothing to beat. As a cost, memory must be known."""
     memory = _memory(job, config, default)
+    if memory is None and job.objective.against == "memory":
+        unknown = "objective.against: memory is reckoned for Context Cluster with Semantic FPN alone"
+        return [Problem(f"job {job.name}", f"{unknown}: take latency or parameters")]
     if memory is None or _has_room(job, memory):
         return []
     message = (

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tuner.centers import Comparison, comparison
+from tuner.front import front
 from tuner.job import JobSpec
 from tuner.trial import Outcome, Record, Value
 from tuner.verdict import Verdict, noise, racing, verdict
@@ -89,12 +90,13 @@ def compared(job: JobSpec, records: Iterable[Record]) -> Comparison | None:
 
 
 def findings(job: JobSpec, records: Iterable[Record]) -> dict[str, Any]:
-    """Both verdicts as JSON has them."""
+    """Both verdicts as JSON has them, and the numbers of the front."""
     known = list(records)
     against_default, between_centers = judged(job, known), compared(job, known)
     return {
         "verdict": against_default and asdict(against_default) | {"ruling": against_default.ruling},
         "centers": between_centers and asdict(between_centers),
+        "front": [record.trial.number for record in front(job, known)],
     }
 
 

@@ -71,6 +71,8 @@ def simulate(file: Path, recorded: Path, gpus: int, near: float, settings: Setti
     from tuner.training import config as configs
 
     job = read_job(file, pictures_are_here=False)
+    if job.objective.against:
+        raise BadInput.of(str(file), "objective.against: curves tell no costs to simulate by: remove it")
     surrogate = Surrogate(job, curves.read(recorded))
     default = default_params(job, configs.read(job.config))
     study = Study(job, in_memory(job, default, evidence(settings.storage, job)), rule)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 
+from tuner.front import front
 from tuner.job import JobSpec
 from tuner.paths import Home
 from tuner.race import finalists
@@ -15,7 +16,7 @@ def dispensable(job: JobSpec, records: Iterable[Record]) -> set[int]:
     """The numbers of the trials whose checkpoints nobody needs any more."""
     known = list(records)
     ended = {record.trial.number for record in known if record.outcome}
-    return ended - {0, *finalists(job, known)}
+    return ended - {0, *finalists(job, known), *(record.trial.number for record in front(job, known))}
 
 
 class Retention:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from tuner.budget import asks_for_noise, is_spent, time_spent
 from tuner.calibration import calibrated
+from tuner.front import is_unbeaten
 from tuner.job import JobSpec
 from tuner.race import default_due, due
 from tuner.trial import Measurement, Outcome, Record, Trial
@@ -150,9 +151,14 @@ class Study:
     def _judge(self, number: int, measurement: Measurement) -> Outcome | None:
         if measurement.iteration >= self.job.fidelity.iterations:
             return Outcome.COMPLETED
+        iteration = measurement.iteration
         is_spared = number == 0 or self._records[number].trial.repeats is not None
-        is_compared = not is_spared and self.job.fidelity.compares_at(measurement.iteration)
-        goes_on = not is_compared or self._rule.goes_on(number, measurement.iteration)
+        is_compared = not is_spared and self.job.fidelity.compares_at(iteration)
+        goes_on = (
+            not is_compared
+            or self._rule.goes_on(number, iteration)
+            or is_unbeaten(self.job.objective, number, iteration, self.records)
+        )
         return None if goes_on else Outcome.PRUNED
 
     def _decide_rungs(self) -> None:

@@ -82,9 +82,10 @@ def export(
     context: typer.Context,
     study: Study,
     to: Annotated[Path, typer.Option(help="The folder to write.")],
+    trial: Annotated[int | None, typer.Option(min=0, help="Another completed one than the best.")] = None,
 ) -> None:
-    """Write the best trial's flat config, its checkpoint and best.json."""
-    record = app.export_best(study, to, context.obj)
+    """Write the best trial's flat config, its checkpoint, where that is kept, and best.json."""
+    record = app.export_trial(study, trial, to, context.obj)
     out.print(f"trial {record.trial.number}: {to / 'config.py'}", soft_wrap=True)
 
 

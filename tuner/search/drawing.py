@@ -7,11 +7,13 @@ from random import Random
 from typing import Any, TypeAlias
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import TunerError
 from tuner.job import JobSpec, Search
 from tuner.search.failures import OUTCOME, STILL_DRAWN, Failures, outcome
+from tuner.search.nsga import with_cost
 from tuner.search.sampling import distributions, sampler
 from tuner.space import Params, Space
 from tuner.trial import Value
@@ -19,6 +21,8 @@ from tuner.trial import Value
 ATTEMPTS = 1000
 SEEDS = 2**31
 """Every job's seed is smaller."""
+FRESH = 10
+"""So often NSGA-II, which likes to draw what it drew before, is asked for something new, and then chance."""
 NOT_WRITTEN = -1
 AGAIN = -2
 """The number of a sketch that is drawn once more."""
@@ -42,18 +46,20 @@ def draw(
     daring = Random(f"{job.seed}/{number}").random()
     aimless = job.model_copy(update={"search": Search(sampler="random")})
     is_daring = job.search.sampler != "grid" and daring < failures.largest_share
-    chosen = aimless if is_daring else job
-    shown = list(map(_lesson, seen))
+    weighs_costs = job.search.sampler == "nsga2"
+    shown = [with_cost(_lesson(trial)) if weighs_costs else _lesson(trial) for trial in seen]
     for attempt in range(ATTEMPTS):
+        is_aimless = is_daring or (weighs_costs and attempt >= FRESH)
         trial = sketch(number if attempt == 0 else AGAIN)  # a grid's first try goes by the number
         ours = optuna.load_study(
             study_name=study.study_name,
-            storage=_Desk(study._storage, trial, shown),  # type: ignore[arg-type]
-            sampler=sampler(chosen, job.seed + attempt * SEEDS, number),
+            storage=_Desk(study._storage, trial, shown, weighs_costs),  # type: ignore[arg-type]
+            sampler=sampler(aimless if is_aimless else job, job.seed + attempt * SEEDS, number),
         )
         params = _params(ours, trial, job.space)
         keeps_away = job.search.sampler != "grid" and daring >= failures.share(params)
-        if allowed(params) and not keeps_away:
+        is_known = weighs_costs and attempt < 2 * FRESH and any(params == each.params for each in seen)
+        if allowed(params) and not keeps_away and not is_known:
             return decided(trial, params, job.space)
         turned_down = decided(sketch(number + 1 + attempt), params, job.space)
         turned_down.system_attrs = trial.system_attrs
@@ -108,17 +114,28 @@ def _params(study: optuna.Study, trial: FrozenTrial, space: Space) -> dict[str, 
 
 
 class _Desk:
-    """A storage as a sampler uses it: what it notes about the sketch stays with the sketch."""
+    """A storage as a sampler uses it: what it notes about the sketch stays with the sketch.
+
+    The study itself has one objective; to weigh costs, a sampler sees two.
+    """
 
     def __init__(
-        self, storage: optuna.storages.BaseStorage, trial: FrozenTrial, shown: list[FrozenTrial]
+        self,
+        storage: optuna.storages.BaseStorage,
+        trial: FrozenTrial,
+        shown: list[FrozenTrial],
+        weighs_costs: bool,
     ) -> None:
         self._storage = storage
         self._trial = trial
         self._shown = shown
+        self._costs = [StudyDirection.MINIMIZE] if weighs_costs else []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return [*self._storage.get_study_directions(study_id), *self._costs]
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None

@@ -10,14 +10,14 @@ good they would be here, so that the study's own best are soon among the best of
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import BadInput
 from tuner.job import JobSpec
 from tuner.search.drawing import decided, sketch
-from tuner.search.sampling import LATEST
+from tuner.search.sampling import LATEST, evenly
 from tuner.space import Params, Space
 from tuner.trial import Outcome, Record, Value
 
@@ -26,8 +26,6 @@ TAKEN = 100
 EARLIER = -1
 """Their number: before trial 0."""
 TOLD = (Outcome.COMPLETED, Outcome.PRUNED)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def lessons(job: JobSpec, earlier: JobSpec, records: Sequence[Record]) -> list[L
 def taken(found: Iterable[Lesson]) -> list[dict[str, Any]]:
     """As a study keeps them: of many, evenly from the best to the worst."""
     ranked = sorted(found, key=lambda lesson: (-lesson.reached, -lesson.goodness))
-    return [asdict(lesson) for lesson in _evenly(ranked, TAKEN)]
+    return [asdict(lesson) for lesson in evenly(ranked, TAKEN)]
 
 
 class Evidence:
@@ -84,7 +82,7 @@ class Evidence:
         best = (max if maximize else min)(completed, default=middle)
         step = (best - default.get(self._job.fidelity.iterations, middle)) or (1.0 if maximize else -1.0)
         trials = []
-        for lesson in _evenly(self._lessons, LATEST - len(own)):
+        for lesson in evenly(self._lessons, LATEST - len(own)):
             rung = self._rung(lesson)
             trials.append(self._trial(lesson, rung, default.get(rung, middle) + lesson.goodness * step))
         return trials
@@ -135,8 +133,3 @@ def _lies_within(space: Space, params: Params) -> bool:
         and all(space.parameters[name].contains(value) for name, value in params.items())
         and space.allows(params)
     )
-
-
-def _evenly(ranked: Sequence[T], most: int) -> list[T]:
-    count = max(0, min(len(ranked), most))
-    return [ranked[index * len(ranked) // count] for index in range(count)]

@@ -1,8 +1,10 @@
 """Who draws the parameters: Optuna's samplers, by name."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from heapq import nsmallest
 from math import prod
+from typing import TypeVar
 
 import optuna
 from optuna.distributions import (
@@ -11,15 +13,20 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from tuner.front import Point, point, unbeaten
 from tuner.job import JobSpec
+from tuner.objective import Objective
 from tuner.search.cube import value_at
+from tuner.search.nsga import COST, Nsga2Sampler
 from tuner.search.prior import PriorSampler
 from tuner.space import ChoiceParameter, FloatParameter, Parameter, Space
 from tuner.trial import Value
 
 LATEST, BEST = 300, 50
+
+T = TypeVar("T")
 
 
 def sampler(job: JobSpec, seed: int, number: int) -> optuna.samplers.BaseSampler:
@@ -32,10 +39,31 @@ def sampler(job: JobSpec, seed: int, number: int) -> optuna.samplers.BaseSampler
             return PriorSampler(job, own_seed)
         case "gp":
             return optuna.samplers.GPSampler(seed=own_seed)
+        case "nsga2":
+            return Nsga2Sampler(own_seed)
         case "grid":
             return optuna.samplers.GridSampler(_grid(job), seed=seed % 2**32)  # one order for all trials
         case "random":
             return optuna.samplers.RandomSampler(seed=own_seed)
+
+
+class Best:
+    """The completed trials that a sampler looks at however old they are: the best few, or the front."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._points: dict[int, Point] = {}
+
+    def add(self, trial: FrozenTrial) -> None:
+        if trial.state is TrialState.COMPLETE:
+            cost = trial.user_attrs.get(COST, 0.0)
+            self._points[trial.number] = point(self._objective, trial.values[0], cost)
+
+    @property
+    def numbers(self) -> list[int]:
+        if self._objective.cost:
+            return evenly(unbeaten(self._points), BEST)
+        return nsmallest(BEST, self._points, key=lambda number: (self._points[number], number))
 
 
 def seen(trials: list[FrozenTrial], best: Iterable[int]) -> list[FrozenTrial]:
@@ -43,6 +71,12 @@ def seen(trials: list[FrozenTrial], best: Iterable[int]) -> list[FrozenTrial]:
     first_latest = max(0, len(trials) - LATEST)
     early = sorted({0, *best}) if first_latest else []
     return [trials[number] for number in early if number < first_latest] + trials[first_latest:]
+
+
+def evenly(ranked: Sequence[T], most: int) -> list[T]:
+    """At most so many, the first among them."""
+    count = max(0, min(len(ranked), most))
+    return [ranked[index * len(ranked) // count] for index in range(count)]
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

@@ -1,7 +1,6 @@
 """The study in Optuna's storage: the only truth about a search."""
 
 import uuid
-from bisect import insort
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -17,8 +16,9 @@ from tuner.search.evidence import Evidence, Lesson, lessons, taken
 from tuner.search.failures import OUTCOME, Failures
 from tuner.search.fingerprint import differences
 from tuner.search.lease import Lease
+from tuner.search.nsga import COST
 from tuner.search.patience import connect, patiently, sqlite_file
-from tuner.search.sampling import BEST, seen
+from tuner.search.sampling import Best, seen
 from tuner.space import Params
 from tuner.trial import Measurement, Outcome, Record, Trial, Value
 
@@ -51,10 +51,9 @@ class OptunaStore:
         self._evidence = Evidence(self.job, study.user_attrs.get(EVIDENCE, []))
         self._failures = Failures(self.job.space)
         self._failures.see(study.get_trials(deepcopy=False))
-        self._best: list[tuple[float, int]] = []
+        self._best = Best(self.job.objective)
         for trial in study.get_trials(deepcopy=False):
-            if trial.state is TrialState.COMPLETE:
-                self._remember(trial.number, trial.value)
+            self._best.add(trial)
 
     def driven(self) -> AbstractContextManager[None]:
         """While the study runs: keeps other drivers away."""
@@ -69,7 +68,7 @@ class OptunaStore:
         if not known:
             drawn = decided(sketch(0), self.default, self.job.space)
         else:
-            own = seen(known, (best for _, best in self._best))
+            own = seen(known, self._best.numbers)
             shown = [*self._evidence.shown(own), *own]
             drawn = draw(self._study, self.job, shown, self._allows, self._failures)
         self._renew()
@@ -104,16 +103,13 @@ class OptunaStore:
         trial.set_user_attr(OUTCOME, outcome.value)
         if note:
             trial.set_user_attr(NOTE, note)
+        cost = self._record(self._frozen(number)).value(self.job.objective.cost or "")
+        if cost is not None:
+            trial.set_user_attr(COST, cost)
         final = values[max(values)] if outcome is Outcome.COMPLETED else None
         self._study.tell(number, final, state=STATES.get(outcome, TrialState.FAIL))
-        self._remember(number, final)
+        self._best.add(self._frozen(number))
         self._failures.see([self._frozen(number)])
-
-    def _remember(self, number: int, final: float | None) -> None:
-        """The best trials, for the sampler."""
-        if final is not None:
-            insort(self._best, (-final if self.job.objective.direction == "maximize" else final, number))
-            del self._best[BEST:]
 
     def _renew(self) -> None:
         if self.lease:

@@ -44,6 +44,7 @@ def leaderboard(job: JobSpec, parent: str) -> dict[str, Any]:
     metric = safe_name(job.objective.metric)
     params = [safe_name(name) for name in job.space.parameters]
     columns = [f"params.`{name}`" for name in params]
+    costs = [f"metrics.`{job.objective.cost}`"] if job.objective.cost else []
     return {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
         "orderByKey": f"metrics.`{metric}`",
@@ -52,7 +53,7 @@ def leaderboard(job: JobSpec, parent: str) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"metrics.`{metric}`", *columns, "tags.`outcome`"],
+        "selectedColumns": [f"metrics.`{metric}`", *costs, *columns, "tags.`outcome`"],
         "compareRunSections": [{"uuid": VIEW, "name": "Trials", "display": True, "columns": 2}],
         "compareRunCharts": [_parallel(params, metric), _line(metric)],
     }

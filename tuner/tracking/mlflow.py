@@ -228,7 +228,7 @@ def _facts(job: JobSpec) -> dict[str, str]:
     """What stays the same as long as the study lives: MLflow's params cannot be changed."""
     return {
         "config": job.config.name,
-        "objective": f"{job.objective.direction} {job.objective.metric}",
+        "objective": job.objective.text,
         "iterations": str(job.fidelity.iterations),
         "rungs": job.fidelity.rungs_text,
         "schedule": job.fidelity.schedule,

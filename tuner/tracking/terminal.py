@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tuner.front import front
 from tuner.job import JobSpec
 from tuner.memory import GIB, Memory
 from tuner.pace import slowed
@@ -21,6 +22,8 @@ from tuner.trial import Outcome, Record, Swept, Trial, Value
 UNFINISHED = "unfinished"
 SLOWED = " *"
 SLOWED_MEANS = "* slowed by its node"
+UNBEATEN = " ◆"
+UNBEATEN_MEANS = "◆ no other is better in one and as good in the other"
 ORDER = (Outcome.COMPLETED, None, Outcome.PRUNED, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.CRASHED)
 OWN_COLUMNS = 4
 """A space with more parameters shows them in one column."""
@@ -142,7 +145,8 @@ def status_table(job: JobSpec, records: Iterable[Record]) -> Table:
     """The leaderboard: the best completed trial first, then the unfinished, pruned, failed and repeats."""
     ranked = _ranked(job, records)
     table = _table(job, ranked)
-    table.caption = SLOWED_MEANS if slowed(ranked) else None
+    meanings = {SLOWED_MEANS: slowed(ranked), UNBEATEN_MEANS: front(job, ranked)}
+    table.caption = "\n".join(meaning for meaning, trials in meanings.items() if trials) or None
     return table
 
 
@@ -171,16 +175,19 @@ def _table(job: JobSpec, records: list[Record]) -> Table:
     table.add_column("outcome", no_wrap=True)
     table.add_column("iteration", justify="right", no_wrap=True)
     table.add_column(job.objective.metric, justify="right", no_wrap=True)
+    if job.objective.cost:
+        table.add_column(job.objective.cost, justify="right", no_wrap=True)
     names = list(job.space.parameters)
     own = len(names) <= OWN_COLUMNS
     for name in names if own else ["parameters"]:
         table.add_column(name, overflow="fold")
-    first, slow = best(job, records), slowed(records)
+    first, slow, ahead = best(job, records), slowed(records), front(job, records)
     for record in records:
         params = [_short(record.trial.params.get(name, "")) for name in names]
         cells = params if own else [_listed(record.trial)]
         facts = _facts(job, record, is_slowed=record.trial.number in slow)
-        table.add_row(*facts, *cells, style="bold green" if record is first else "")
+        costs = _costs(job, record, is_unbeaten=record in ahead)
+        table.add_row(*facts, *costs, *cells, style="bold green" if record is first else "")
     return table
 
 
@@ -195,6 +202,14 @@ def _facts(job: JobSpec, record: Record, *, is_slowed: bool) -> list[Text]:
         Text(str(record.last.iteration) if record.last else ""),
         Text("" if value is None else f"{value:.2f}"),
     ]
+
+
+def _costs(job: JobSpec, record: Record, *, is_unbeaten: bool) -> list[str]:
+    """The cell of the cost, in a job that has one."""
+    if job.objective.cost is None:
+        return []
+    value = record.value(job.objective.cost)
+    return ["" if value is None else f"{value:.4g}{UNBEATEN if is_unbeaten else '  '}"]
 
 
 def _objective(job: JobSpec, record: Record) -> str:

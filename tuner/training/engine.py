@@ -31,6 +31,7 @@ from tuner.paths import AnyPath, TrialFolder
 from tuner.training import checkpoint
 from tuner.training.conditions import Conditions
 from tuner.training.config import text
+from tuner.training.cost import cost
 from tuner.training.data import TrainBatches, name_corrupt_pictures
 from tuner.training.evaluation import evaluate
 from tuner.training.losses import Losses
@@ -70,6 +71,7 @@ class Training:
             remember_pictures(pictures, self._config.get(PICTURE_CACHE, 0))
         self._batches = TrainBatches(dataset, config, place, first=self.iteration)
         self._conditions = Conditions(self._config, place, self._batches)
+        self._cost: dict[str, float] | None = None
         self._every = config["checkpoint_config"]["interval"]
         self._runner.call_hook("before_run")
         self._runner.call_hook("before_epoch")
@@ -109,7 +111,7 @@ class Training:
             if self.iteration % self._every == 0 and self.iteration < until:
                 self._save(seconds=time.perf_counter() - begun)
         conditions = self._conditions.read()
-        metrics = self._evaluate()
+        metrics = self._evaluate() | self._measured_cost()
         metrics["loss"] = self._losses.mean()
         if is_last and (counts := self._config.get("sweep_centers")):
             swept = sweep(self._segmentor, counts, False, self._evaluate, len(self._validation))
@@ -125,6 +127,12 @@ class Training:
                 dist.broadcast(buffer, src=0)
         data = {**self._config["data"], "samples_per_gpu": pictures_at_once(self._config)}
         return evaluate(self._segmentor, self._validation, data, self._place)
+
+    def _measured_cost(self) -> dict[str, float]:
+        """Once, on the first rank, for which the others wait when it saves."""
+        if self._cost is None and self._place.rank == 0:
+            self._cost = cost(self._config, self._segmentor, self._validation[0], self._place)
+        return self._cost or {}
 
     def _save(self, **changes: Any) -> None:
         self._meta |= {"iteration": self.iteration, "measurement": None, **changes}

@@ -11,7 +11,8 @@ from random import Random
 
 from tuner.errors import Crashed, Diverged, OutOfMemory
 from tuner.files import write_json, write_text
-from tuner.overrides import pictures_at_once
+from tuner.objective import COSTS
+from tuner.overrides import AGAINST, pictures_at_once
 from tuner.paths import AnyPath, TrialFolder
 from tuner.trial import Config, Measurement, Place
 
@@ -38,7 +39,7 @@ class SyntheticTraining:
             write_json(self._progress, {"iteration": self._iteration})
         seconds = self._config["runner"]["seconds_per_iteration"] * self._iteration
         conditions = {"pictures_at_once": pictures_at_once(self._config)}
-        return Measurement(self._iteration, {"mIoU": self._miou()}, seconds, conditions)
+        return Measurement(self._iteration, {"mIoU": self._miou(), **self._cost()}, seconds, conditions)
 
     def _fail_where_told(self) -> None:
         runner, learning_rate = self._config["runner"], self._config["optimizer"]["lr"]
@@ -48,6 +49,11 @@ class SyntheticTraining:
             raise OutOfMemory(f"out of memory at iteration {self._iteration}")
         if self._chance("crash").random() < runner["crashes"]:
             raise Crashed(f"a rank died at iteration {self._iteration}")
+
+    def _cost(self) -> dict[str, float]:
+        """Whatever it is: more centers cost more."""
+        against = self._config.get(AGAINST)
+        return {COSTS[against]: sum(self._config["model"]["backbone"]["centers"]) / 10} if against else {}
 
     def _memory(self) -> float:
         return float(sum(self._config["model"]["backbone"]["centers"]) * pictures_at_once(self._config))

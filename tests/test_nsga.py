@@ -1,0 +1,181 @@
+"""NSGA-II over a study with a cost: its front, and draws that follow from the history alone."""
+
+from collections.abc import Iterator
+from math import sqrt
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+
+from tests.conftest import JobFile
+from tuner.files import read_job
+from tuner.front import front
+from tuner.job import JobSpec
+from tuner.objective import Objective
+from tuner.search.drawing import sketch
+from tuner.search.nsga import COST, POPULATION
+from tuner.search.sampling import BEST, Best
+from tuner.search.scheduling import rule
+from tuner.search.store import OptunaStore, in_memory
+from tuner.space import Params
+from tuner.study import Study
+from tuner.trial import Measurement, Outcome, Record, Trial
+
+NAMES = ("a", "b", "c", "d")
+SPACE = {"parameters": {name: {"type": "float", "low": 0, "high": 1, "sets": name} for name in NAMES}}
+DEFAULT = dict.fromkeys(NAMES, 0.5)
+
+
+def made(job_file: JobFile, folder: Path, sampler: str = "nsga2", **search: Any) -> JobSpec:
+    (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
+    return read_job(
+        job_file(
+            space=str(folder / "space.yaml"),
+            objective={"against": "latency"},
+            budget={"trials": 100},
+            search={"sampler": sampler, "scheduler": "none", **search},
+        )
+    )
+
+
+@pytest.fixture
+def job(job_file: JobFile, tmp_path: Path) -> JobSpec:
+    return made(job_file, tmp_path)
+
+
+def metrics(params: Params) -> dict[str, float]:
+    """Problem 1 of Zitzler, Deb and Thiele (2000): on the front b, c and d are 0, the objective 9 + √cost."""
+    a, *others = (float(params[name]) for name in NAMES)
+    spread = 1 + 9 * fmean(others)
+    return {"mIoU": 10 - spread * (1 - sqrt(a / spread)), "latency_milliseconds": a}
+
+
+def train(study: Study, trial: Trial) -> None:
+    for stop in study.job.fidelity.stops:
+        if study.measure(trial.number, Measurement(stop, metrics(trial.params), 1.0)):
+            return
+
+
+def searched(job: JobSpec) -> list[Record]:
+    study = Study(job, in_memory(job, DEFAULT), rule)
+    while trial := study.draw():
+        train(study, trial)
+    return study.records
+
+
+def covered(job: JobSpec, records: list[Record]) -> float:
+    """The area below the front, costs from 0 to 1."""
+    area, right = 0.0, 1.0
+    for each in front(job, records):
+        cost = each.value("latency_milliseconds") or 0.0
+        area += (right - cost) * (each.value("mIoU") or 0.0)
+        right = cost
+    return area
+
+
+def test_the_front_is_found_better_than_by_chance(job_file: JobFile, tmp_path: Path) -> None:
+    whole = 9 + 2 / 3
+    missed = {
+        sampler: fmean(
+            whole - covered(job, searched(job.model_copy(update={"seed": seed}))) for seed in range(4)
+        )
+        for sampler, job in [(name, made(job_file, tmp_path, name)) for name in ("nsga2", "random")]
+    }
+    assert 0 < missed["nsga2"] < 0.7 * missed["random"]
+
+
+def four_at_a_time(study: Study, trials: int) -> Iterator[Trial]:
+    running: list[Trial] = []
+    for _ in range(trials):
+        if len(running) == 4:
+            train(study, running.pop(0))
+        trial = study.draw()
+        assert trial
+        running.append(trial)
+        yield trial
+
+
+def test_a_restart_changes_no_draw(job: JobSpec) -> None:
+    calm = Study(job, in_memory(job, DEFAULT), rule)
+    undisturbed = list(four_at_a_time(calm, 40))
+    store = in_memory(job, DEFAULT)
+    study, drawn, running = Study(job, store, rule), [], []
+    for number in range(40):
+        if number % 7 == 6:
+            study = Study(job, OptunaStore(store._study), rule)
+            assert [study.draw() for _ in running] == running
+        if len(running) == 4:
+            train(study, running.pop(0))
+        drawn.append(trial := study.draw())
+        running.append(trial)
+    assert drawn == undisturbed
+    generations = {trial.system_attrs.get("Nsga2Sampler:generation") for trial in store._study.get_trials()}
+    assert {0, 1, 2} <= generations
+
+
+def test_optunas_study_keeps_one_objective_and_nothing_of_the_samplers(job: JobSpec) -> None:
+    store = in_memory(job, DEFAULT)
+    study = Study(job, store, rule)
+    for trial in four_at_a_time(study, 3 * POPULATION):
+        assert trial.params.keys() == DEFAULT.keys()
+    assert store._study.directions == [optuna.study.StudyDirection.MAXIMIZE]
+    assert store._study._storage.get_study_system_attrs(store._study._study_id) == {}
+    assert {len(trial.values) for trial in store._study.get_trials() if trial.values} == {1}
+
+
+def test_nothing_is_drawn_twice_while_there_is_something_new(job_file: JobFile, tmp_path: Path) -> None:
+    grid = {"parameters": {n: {"type": "choice", "choices": [0, 0.5, 1], "sets": n} for n in NAMES}}
+    job = made(job_file, tmp_path)
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(grid))
+    budget = job.budget.model_copy(update={"trials": 50})
+    job = job.model_copy(update={"space": read_job(tmp_path / "job.yaml").space, "budget": budget})
+    drawn = [tuple(each.trial.params.values()) for each in searched(job)]
+    assert len(set(drawn)) == len(drawn) == 50
+
+
+def test_the_front_is_looked_at_however_old_it_is_and_bounded() -> None:
+    best = Best(Objective(against="memory"))
+
+    def add(number: int, value: float, cost: float) -> None:
+        trial = sketch(number)
+        trial.state, trial.value = optuna.trial.TrialState.COMPLETE, value
+        trial.user_attrs = {COST: cost}
+        best.add(trial)
+
+    for number in range(3 * BEST):
+        add(number, 50.0, 10.0 + number)
+    assert best.numbers == [0]
+    for number in range(1000, 1000 + 3 * BEST):
+        add(number, 10.0 + number, float(number))
+    assert len(best.numbers) == BEST
+    assert best.numbers[0] == 1000 + 3 * BEST - 1
+
+
+def test_the_draws_of_a_space_with_conditions_keep_to_it(job_file: JobFile, tmp_path: Path) -> None:
+    job = made(job_file, tmp_path)
+    space: dict[str, Any] = {"parameters": dict(SPACE["parameters"])}
+    space["parameters"]["kind"] = {"type": "choice", "choices": ["x", "y"], "sets": "kind"}
+    space["parameters"]["only"] = {
+        "type": "int",
+        "low": 1,
+        "high": 9,
+        "sets": "only",
+        "only_when": {"kind": "x"},
+    }
+    space["constraints"] = ["a + b < 1.5"]
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
+    job = job.model_copy(update={"space": read_job(tmp_path / "job.yaml").space})
+    default = {**DEFAULT, "kind": "y"}
+    study = Study(job, in_memory(job, default), rule)
+    for _ in range(40):
+        trial = study.draw()
+        assert trial
+        assert ("only" in trial.params) is (trial.params["kind"] == "x")
+        assert job.space.allows(trial.params)
+        if trial.number % 5 == 4:
+            study.fail(trial.number, Outcome.OUT_OF_MEMORY, "")
+        else:
+            train(study, trial)
