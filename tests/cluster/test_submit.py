@@ -7,30 +7,41 @@ import psutil
 import pytest
 import torch
 
-from tests.conftest import ROOT, Tuner
+from tests.conftest import ROOT, JobFile, Tuner
 from tuner.cluster.processes import marked
 from tuner.paths import Home
 
 pytestmark = pytest.mark.cluster
 
 
-def test_a_job_is_submitted_finishes_and_its_export_trains(tuner: Tuner, home: Path, tmp_path: Path) -> None:
+SHORT = {
+    "name": "short",
+    "config": str(ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py"),
+    "budget": {"trials": 6},
+    "fidelity": {"iterations": 30, "rungs": [10, 30]},
+    "resources": {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1},
+}
+
+
+def test_a_job_is_submitted_finishes_and_its_export_trains(
+    job_file: JobFile, tuner: Tuner, home: Path, tmp_path: Path
+) -> None:
     toys = tmp_path / "toys"
     tuner("toy", toys)
     before = set(psutil.pids())
     up = tuner("up")
     assert "http://127.0.0.1:" in up.stdout
     try:
-        done = tuner("submit", ROOT / "configs/jobs/demo.yaml", "--data-root", toys, "--wait")
-        assert "submitted: demo-1" in done.stdout
+        done = tuner("submit", job_file(**SHORT), "--data-root", toys, "--wait")
+        assert "submitted: short-1" in done.stdout
         assert "default 0" in done.stdout
-        status = json.loads(tuner("status", "demo", "--json").stdout)
+        status = json.loads(tuner("status", "short", "--json").stdout)
         outcomes = [trial["outcome"] for trial in status["trials"]]
-        assert len(outcomes) == 10
+        assert len(outcomes) == 6
         assert "pruned" in outcomes
         assert None not in outcomes
         assert len({trial["trial"]["params"]["centers"] for trial in status["trials"]}) >= 2
-        tuner("export", "demo", "--to", tmp_path / "best")
+        tuner("export", "short", "--to", tmp_path / "best")
     finally:
         tuner("down")
     assert not marked(str(Home(home).cluster.resolve()))
