@@ -1,6 +1,5 @@
 """Learning curves for any params and seed, from those that were recorded."""
 
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from math import sqrt
 from random import Random
@@ -23,23 +22,25 @@ LOOKED_AT = 4096
 
 
 class Surrogate:
-    """The curves of near params, averaged, with the noise of a recorded training.
+    """The curves of near params, averaged, with the noise of a seed.
 
     Nearest neighbours in the unit cube of the space, weighted by a Gaussian of the width that predicts each
-    recorded drawing best from all others. Noise is what one training differed from the mean over its seeds.
-    Trainings that failed are left out: nothing fails in a simulation.
+    recorded drawing best from all others. A seed's noise is one for all params, as they see the same samples:
+    of each recorded seed, what its trainings differed from the mean over seeds, times a normal variable that
+    follows from the trial's seed. Trainings that failed, and drawings with fewer seeds than others, are left
+    out: nothing fails in a simulation.
     """
 
     def __init__(self, job: JobSpec, records: Iterable[Record]) -> None:
         """Raises BadInput when there are no two drawings with the job's parameters, rungs and metric."""
         self._job = job
         by_point = _tables(job, records)
-        tables = [np.array(table) for table in by_point.values()]
         self._points = np.array(list(by_point))
-        self._curves = np.array([table.mean(axis=0) for table in tables])
-        repeated = [table[:, 0] for table in tables if len(table) > 1]
-        misses = [(v - v.mean(axis=0)) * sqrt(len(v) / (len(v) - 1)) for v in repeated]
-        self._noise = np.concatenate(misses or [np.zeros((1, len(job.fidelity.stops)))])
+        tables = np.array(list(by_point.values()))
+        self._curves = tables.mean(axis=1)
+        seeds = tables.shape[1]
+        self._noise = (tables - self._curves[:, None])[:, :, 0] / sqrt(max(1, seeds - 1))
+        """Of each drawing, by seed and rung."""
         self._width = min(WIDTHS, key=self._left_out)
 
     @property
@@ -50,12 +51,13 @@ class Surrogate:
     @property
     def noise(self) -> float:
         """The standard deviation of the objective at the end, between seeds."""
-        return float(self._noise[:, -1].std())
+        return float(np.sqrt(np.square(self._noise[:, :, -1]).sum(axis=1).mean()))
 
     def training(self, trial: Trial) -> Sequence[Measurement]:
-        values, seconds = self._mean(_point(self._job.space, trial.params))
-        own = zlib.crc32(repr((sorted(trial.params.items()), trial.seed)).encode())
-        noisy = values + self._noise[own % len(self._noise)]
+        point, chance = _point(self._job.space, trial.params), Random(trial.seed)
+        values, seconds = self._mean(point)
+        by_seed = np.tensordot(_weights(self._points, point, self._width), self._noise, axes=1)
+        noisy = values + np.array([chance.gauss(0, 1) for _ in by_seed]) @ by_seed
         metric, stops = self._job.objective.metric, self._job.fidelity.stops
         found = zip(stops, noisy.tolist(), seconds.tolist(), strict=True)
         return [Measurement(stop, {metric: value}, second) for stop, value, second in found]
@@ -90,9 +92,9 @@ def _weights(points: Array, point: Array, width: float) -> Array:
 
 
 def _tables(job: JobSpec, records: Iterable[Record]) -> dict[tuple[float, ...], list[list[list[float]]]]:
-    """By point: for each training, values and seconds at every rung."""
+    """By point: for each training, in the order of seeds, values and seconds at every rung."""
     tables: dict[tuple[float, ...], list[list[list[float]]]] = {}
-    for record in records:
+    for record in sorted(records, key=lambda record: record.trial.seed):
         if record.outcome is not Outcome.COMPLETED:
             continue
         seconds = {m.iteration: m.seconds for m in record.measurements}
@@ -105,7 +107,8 @@ def _tables(job: JobSpec, records: Iterable[Record]) -> dict[tuple[float, ...], 
         tables.setdefault(tuple(_point(job.space, record.trial.params)), []).append(row)
     if len(tables) < 2:
         raise BadInput.of("curves", f"{len(tables)} drawings are too few: record more with `tuner record`")
-    return tables
+    seeds = max(map(len, tables.values()))
+    return {point: table for point, table in tables.items() if len(table) == seeds}
 
 
 def _point(space: Space, params: Params) -> Array:
