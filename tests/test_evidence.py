@@ -15,7 +15,6 @@ from tuner.files import read_job
 from tuner.job import JobSpec
 from tuner.search.cube import place
 from tuner.search.evidence import TAKEN, lessons, taken
-from tuner.search.sampling import LATEST
 from tuner.search.store import OptunaStore, evidence, in_memory, open_study
 from tuner.settings import Settings
 from tuner.space import Params
@@ -75,8 +74,8 @@ def test_first_draws_are_near_the_earlier_optimum_and_all_within_the_new_ranges(
         lr = job.space.parameters["lr"]
         return sorted(abs(place(lr, p["lr"]) - place(lr, BEST_LR)) for p in drawn[1:])  # type: ignore[arg-type]
 
-    assert misses(known)[2] < 0.12
-    assert misses([])[2] > 0.2
+    assert misses(known)[2] < 0.2
+    assert misses([])[2] > 0.4
 
 
 def test_a_restart_draws_the_same_whatever_became_of_the_earlier_study(
@@ -105,7 +104,7 @@ def test_values_of_another_scale_and_length_teach_the_same(
 
 
 def test_a_lesson_is_shown_on_the_scale_of_the_new_study(job: JobSpec, earlier: JobSpec) -> None:
-    store = in_memory(job, DEFAULT, learned(job, earlier, 30))
+    store = in_memory(job, DEFAULT, learned(job, earlier, 12))
     tell(store, 9, lambda params: worth(params) / 10 + 70)
     own = store._study.get_trials(deepcopy=False)
     shown = store._evidence.shown(own)
@@ -116,13 +115,18 @@ def test_a_lesson_is_shown_on_the_scale_of_the_new_study(job: JobSpec, earlier: 
     assert {trial.last_step for trial in shown if trial.state is TrialState.PRUNED} == {60}
 
 
-def test_what_a_sampler_looks_at_stays_bounded(job: JobSpec, earlier: JobSpec) -> None:
+def test_lessons_give_way_to_the_studys_own_trials_and_count_for_nothing_else(
+    job: JobSpec, earlier: JobSpec
+) -> None:
     store = in_memory(job, DEFAULT, learned(job, earlier, 3 * TAKEN))
     own = tell(store, 1)
     frozen = store._study.get_trials(deepcopy=False)
-    assert len(store._evidence.shown(frozen)) == TAKEN
-    assert len(store._evidence.shown(frozen * (LATEST - 40))) == 40
-    assert store._evidence.shown(frozen * (LATEST + 7)) == []
+    assert [len(store._evidence.shown(frozen * n)) for n in (1, 10, TAKEN, 300)] == [
+        TAKEN - 1,
+        TAKEN - 10,
+        0,
+        0,
+    ]
     assert [record.trial for record in store.records()] == own
 
 
@@ -135,8 +139,8 @@ def test_trials_outside_the_new_ranges_are_left_out(
     file = tmp_path / "narrow.yaml"
     file.write_text(yaml.safe_dump(space))
     narrow = read_job(job_file(space=str(file), search={"from": ["earlier"]}))
-    found = [each["params"] for each in learned(narrow, earlier, 60)]
-    assert 0 < len(found) < len(learned(job, earlier, 60))
+    found = [each["params"] for each in learned(narrow, earlier, 20)]
+    assert 0 < len(found) < len(learned(job, earlier, 20))
     assert all(params["lr"] <= 1e-3 and params["centers"] in (4, 25) for params in found)
 
 

@@ -4,7 +4,8 @@ With other pictures or another length, values lie on another scale. So a lesson 
 its trial was in its own study: 0 like the default, 1 like the best, below 0 worse than the default; a pruned
 one as far as it got, against the default there. The new study shows it on its own scale: default on default,
 best on best, linear between and beyond. That claims only which of the earlier trials were better, not how
-good they would be here, so that the study's own best are soon among the best of all.
+good they would be here. And each of the study's own trials takes the place of a lesson, so that an earlier
+study that misleads is soon forgotten.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,12 +18,12 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.errors import BadInput
 from tuner.job import JobSpec
 from tuner.search.drawing import decided, sketch
-from tuner.search.sampling import LATEST, evenly
+from tuner.search.sampling import evenly
 from tuner.space import Params, Space
 from tuner.trial import Outcome, Record, Value
 
-TAKEN = 100
-"""The most lessons that a study takes over."""
+TAKEN = 30
+"""The most lessons that a study takes over, and after how many trials of its own none is left."""
 EARLIER = -1
 """Their number: before trial 0."""
 TOLD = (Outcome.COMPLETED, Outcome.PRUNED)
@@ -74,7 +75,7 @@ class Evidence:
         self._lessons = [Lesson(**each) for each in kept]
 
     def shown(self, own: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Beside the study's own trials, the default first, to which they give way as these get many."""
+        """Beside the trials of the study's own, the default first, to which they give way."""
         completed = [t.value for t in own if t.state is TrialState.COMPLETE and t.value is not None]
         maximize = self._job.objective.direction == "maximize"
         middle = fmean(completed) if completed else 0.0
@@ -82,7 +83,7 @@ class Evidence:
         best = (max if maximize else min)(completed, default=middle)
         step = (best - default.get(self._job.fidelity.iterations, middle)) or (1.0 if maximize else -1.0)
         trials = []
-        for lesson in evenly(self._lessons, LATEST - len(own)):
+        for lesson in evenly(self._lessons, TAKEN - len(own)):
             rung = self._rung(lesson)
             trials.append(self._trial(lesson, rung, default.get(rung, middle) + lesson.goodness * step))
         return trials
