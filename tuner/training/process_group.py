@@ -1,7 +1,10 @@
 """How the ranks of a gang find each other: nccl between GPUs, gloo between CPU processes."""
 
+import os
+import socket
 from datetime import timedelta
 
+import psutil
 import torch
 import torch.distributed as dist
 
@@ -21,10 +24,22 @@ def join(rank: int, ranks: int, address: str, gpus_per_rank: float) -> Place:
     device = f"cuda:{torch.cuda.current_device()}" if on_gpu else "cpu"
     if ranks > 1:
         backend = "nccl" if on_gpu and gpus_per_rank >= 1 else "gloo"
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface(address))  # else gloo takes the host name's
         dist.init_process_group(
             backend, init_method=f"tcp://{address}", rank=rank, world_size=ranks, timeout=TIMEOUT
         )
     return Place(rank, ranks, device)
+
+
+def _interface(address: str) -> str:
+    """The network device over which this process reaches host:port."""
+    host, _, port = address.rpartition(":")
+    family, kind, _, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.connect(target)
+        own = probe.getsockname()[0]
+    devices = psutil.net_if_addrs().items()
+    return next(name for name, addresses in devices if own in [each.address for each in addresses])
 
 
 def check_memory_is_back(place: Place) -> None:
