@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,22 @@ def test_a_store_that_refuses_a_checkpoint_fails_the_trial_and_keeps_the_one_bef
         with pytest.raises(Crashed, match=r"checkpoint\.pth.* cannot be written: .*ACCESS_DENIED"):
             checkpoint.save(file, model, optimizer, {"iteration": 2})
     assert checkpoint.load(file, model, optimizer) == {"iteration": 1}
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_takes_the_place_of_the_one_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sync(written: Any) -> None:
+        synced.append(Path(written.name).stat().st_size)
+        assert checkpoint.load(file, model) == {"iteration": 1}
+
+    file, model, synced = tmp_path / "checkpoint.pth", nn.Linear(1, 1), []
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint.save(file, model, optimizer, {"iteration": 1})
+    monkeypatch.setattr(os, "fsync", sync)
+    checkpoint.save(file, model, optimizer, {"iteration": 2})
+    assert synced == [file.stat().st_size]
+    assert checkpoint.load(file, model) == {"iteration": 2}
 
 
 def test_what_a_killed_process_left_beside_is_ignored(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints in mmcv's layout, written beside and renamed, read with `weights_only`."""
 
+import os
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ def save(path: AnyPath, model: nn.Module, optimizer: torch.optim.Optimizer, meta
     try:
         with replacing(path) as beside:
             torch.save(content, beside)
+            with beside.open("rb") as written:
+                os.fsync(written)  # a name that a power cut leaves must not be that of an empty file
     except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError when the disk is full
         raise Crashed(f"{path} cannot be written: {error}; the checkpoint before it stands") from error
 
