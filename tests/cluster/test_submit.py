@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, JobFile, Tuner
+from tests.object_store import ObjectStore
 from tuner.cluster.processes import marked
 from tuner.paths import Home
 
@@ -24,7 +25,7 @@ SHORT = {
 
 
 def test_a_job_is_submitted_finishes_and_its_export_trains(
-    job_file: JobFile, tuner: Tuner, home: Path, tmp_path: Path
+    job_file: JobFile, tuner: Tuner, home: Path, tmp_path: Path, object_store: ObjectStore, url: str
 ) -> None:
     toys = tmp_path / "toys"
     tuner("toy", toys)
@@ -32,7 +33,7 @@ def test_a_job_is_submitted_finishes_and_its_export_trains(
     up = tuner("up")
     assert "http://127.0.0.1:" in up.stdout
     try:
-        done = tuner("submit", job_file(**SHORT), "--data-root", toys, "--wait")
+        done = tuner("submit", job_file(**SHORT), "--data-root", toys, "--wait", TUNER_CHECKPOINTS=url)
         assert "submitted: short-1" in done.stdout
         assert "default 0" in done.stdout
         status = json.loads(tuner("status", "short", "--json").stdout)
@@ -41,11 +42,13 @@ def test_a_job_is_submitted_finishes_and_its_export_trains(
         assert "pruned" in outcomes
         assert None not in outcomes
         assert len({trial["trial"]["params"]["centers"] for trial in status["trials"]}) >= 2
-        tuner("export", "short", "--to", tmp_path / "best")
+        tuner("export", "short", "--to", tmp_path / "best", TUNER_CHECKPOINTS=url)
     finally:
         tuner("down")
     assert not marked(str(Home(home).cluster.resolve()))
     assert not [pid for pid in set(psutil.pids()) - before if _is_ours(pid)]
+    assert "short/0000/checkpoint.pth" in object_store.names(url)
+    assert not list((home / "studies").rglob("checkpoint.pth"))
     assert_export_trains(tuner, tmp_path / "best", status)
 
 
