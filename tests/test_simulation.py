@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.conftest import JobFile
+from tests.conftest import ROOT, JobFile
 from tuner import curves, rehearsal
 from tuner.errors import BadInput
 from tuner.files import read_job
@@ -113,6 +113,15 @@ def test_curves_of_another_job_are_refused_with_their_line(job: JobSpec) -> None
         Surrogate(job, records)
     with pytest.raises(BadInput, match="1 drawings are too few"):
         Surrogate(job, recorded(job)[:2])
+
+
+def test_the_curves_that_come_along_hold_every_rung_of_their_job() -> None:
+    job = read_job(ROOT / "configs/jobs/camvid_curves.yaml", pictures_are_here=False)
+    records = curves.read(ROOT / "configs/curves/camvid_nano.jsonl")
+    assert len({str(record.trial.params) for record in records}) >= 48
+    assert {record.trial.seed for record in records} == {0, 1}
+    assert all(tuple(m.iteration for m in r.measurements) == job.fidelity.stops for r in records)
+    assert Surrogate(job, records).error < 0.5
 
 
 def test_the_command_tells_what_a_search_would_cost(job_file: JobFile, job: JobSpec, tmp_path: Path) -> None:

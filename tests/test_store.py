@@ -190,3 +190,13 @@ def test_a_study_that_ended_is_free(storage: str, job: JobSpec) -> None:
         pass
     elsewhere(storage, silent=0)
     assert opened(storage, job).draw().number == 0
+
+
+def test_a_study_of_a_later_version_is_refused_by_the_key_that_nobody_knows(
+    storage: str, job: JobSpec
+) -> None:
+    opened(storage, job)
+    kept = optuna.load_study(study_name=job.name, storage=storage)
+    kept.set_user_attr("job", kept.user_attrs["job"] | {"later": 1})
+    with pytest.raises(TunerError, match="another version of the tuner: it cannot read later of its job"):
+        load_study(storage, job.name)

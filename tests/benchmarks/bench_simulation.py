@@ -1,16 +1,17 @@
-"""What searches cost, in virtual time, and what a draw costs after many.
+"""What searches cost, in virtual time over the recorded curves, and what a draw costs after many.
 
-python tests/benchmarks/bench_simulation.py [JOB CURVES]: over recorded curves, else over curves by formula.
+python tests/benchmarks/bench_simulation.py [JOB CURVES]
 """
 
 import sys
 import time
-from collections.abc import Callable
-from math import exp, log10
+from collections.abc import Callable, Iterator
+from math import exp, inf, log10
 from pathlib import Path
 from random import Random
-from statistics import median
+from statistics import fmean, median, quantiles
 from tempfile import TemporaryDirectory
+from unittest import mock
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +19,8 @@ from rich.table import Table
 from tuner import curves
 from tuner.files import read_job, read_space
 from tuner.job import Budget, Fidelity, JobSpec, Resources, Search
+from tuner.race import best
+from tuner.search.sampling import BY_CHANCE
 from tuner.search.scheduling import rule
 from tuner.search.simulation import cost_of_near_best, simulate
 from tuner.search.store import OptunaStore, in_memory, open_study
@@ -27,16 +30,11 @@ from tuner.trial import Measurement, Outcome, Record, Trial
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
-SEARCHES = {
-    "random": Search(sampler="random", scheduler="none"),
-    "TPE": Search(sampler="tpe", scheduler="none"),
-    "TPE + ASHA": Search(sampler="tpe", scheduler="asha"),
-    "prior": Search(sampler="prior", scheduler="none"),
-    "prior + ASHA": Search(sampler="prior", scheduler="asha"),
-    "prior + Hyperband": Search(sampler="prior", scheduler="hyperband"),
-    "prior + median": Search(sampler="prior", scheduler="median"),
-}
+CURVES = ROOT / "configs" / "curves" / "camvid_nano.jsonl"
+CURVES_JOB = ROOT / "configs" / "jobs" / "camvid_curves.yaml"
 STUDIES, GPUS, TRIALS, NEAR = 30, 4, 60, 0.5
+SAMPLERS_OWN = 10
+"""Trials that Optuna's samplers draw by chance, left alone."""
 console = Console()
 
 
@@ -68,19 +66,61 @@ def formula_curves(job: JobSpec) -> list[Record]:
     return records
 
 
+def searches(job: JobSpec) -> Iterator[tuple[str, JobSpec, int]]:
+    """Name, job, and how many trials after the default no model draws."""
+    iterations, rungs = job.fidelity.iterations, job.fidelity.stops
+    end, quarter = (iterations,), (iterations // 4, iterations)
+    for name, sampler, scheduler, stops, by_chance in (
+        ("random", "random", "none", end, 0),
+        ("TPE as Optuna has it", "tpe", "none", end, SAMPLERS_OWN),
+        ("TPE as Optuna has it, ASHA, all rungs", "tpe", "asha", rungs, SAMPLERS_OWN),
+        ("TPE", "tpe", "none", end, BY_CHANCE),
+        ("TPE, ASHA, all rungs", "tpe", "asha", rungs, BY_CHANCE),
+        ("TPE, ASHA, rungs: auto", "tpe", "asha", "auto", BY_CHANCE),
+        ("TPE, ASHA, a quarter and the end", "tpe", "asha", quarter, BY_CHANCE),
+        ("TPE, Hyperband", "tpe", "hyperband", rungs, BY_CHANCE),
+        ("TPE, median", "tpe", "median", rungs, BY_CHANCE),
+        ("GP", "gp", "none", end, BY_CHANCE),
+        ("GP, ASHA, a quarter and the end", "gp", "asha", quarter, BY_CHANCE),
+        ("prior", "prior", "none", end, BY_CHANCE),
+        ("prior, ASHA, a quarter and the end", "prior", "asha", quarter, BY_CHANCE),
+    ):
+        changes = {
+            "search": Search(sampler=sampler, scheduler=scheduler),
+            "fidelity": job.fidelity.model_copy(update={"rungs": stops}),
+            "budget": Budget(trials=TRIALS, seeds=1),
+        }
+        yield name, job.model_copy(update=changes), by_chance
+
+
 def costs(job: JobSpec, surrogate: Surrogate) -> Table:
-    head = f"GPU-hours to within {NEAR} of the best known"
-    table = Table("search", f"{head}, median of {STUDIES}", "never", box=None)
-    for name, search in SEARCHES.items():
-        found = []
-        for seed in range(STUDIES):
-            own = job.model_copy(
-                update={"search": search, "seed": seed, "budget": Budget(trials=TRIALS, seeds=1)}
-            )
-            study = Study(own, in_memory(own, DEFAULT), rule)
-            found.append(cost_of_near_best(study, surrogate, list(simulate(study, surrogate, GPUS)), NEAR))
-        reached = [cost if cost is not None else float("inf") for cost in found]
-        table.add_row(name, f"{median(reached):.3f}", str(found.count(None)))
+    """GPU-hours in trainings of full length."""
+    full = surrogate.training(Trial(0, DEFAULT, 0))[-1].seconds / 3600
+    table = Table("search", title=f"{STUDIES} searches each of {TRIALS} trials, {GPUS} at a time", box=None)
+    for head in (f"to within {NEAR} of the best", "middle half", "never", "in all", "then short of it by"):
+        table.add_column(head, justify="right")
+    for name, own, by_chance in searches(job):
+        reached, spent, short = [], [], []
+        with mock.patch("tuner.search.sampling.BY_CHANCE", by_chance):
+            for seed in range(STUDIES):
+                seeded = own.model_copy(update={"seed": seed})
+                study = Study(seeded, in_memory(seeded, DEFAULT), rule)
+                moments = list(simulate(study, surrogate, GPUS))
+                reached.append((cost_of_near_best(study, surrogate, moments, NEAR) or inf) / full)
+                spent.append(moments[-1].trial_hours / full)
+                winner = best(seeded, study.records)
+                assert winner
+                short.append(surrogate.best_known() - surrogate.truth(winner.trial.params))
+        low, middle, high = quantiles([min(each, 1e6) for each in reached], n=4)
+        half = f"{low:.1f} … {high:.1f}" if high < 1e5 else f"{low:.1f} … never"
+        table.add_row(
+            name,
+            f"{middle:.2f}",
+            half,
+            str(reached.count(inf)),
+            f"{median(spent):.1f}",
+            f"{fmean(short):.2f}",
+        )
     return table
 
 
@@ -125,16 +165,17 @@ def _fill(store: OptunaStore, trials: int) -> None:
 
 
 def main() -> None:
-    job = read_job(Path(sys.argv[1]), pictures_are_here=False) if sys.argv[1:] else formula_job(TRIALS)
-    surrogate = Surrogate(job, curves.read(Path(sys.argv[2])) if sys.argv[2:] else formula_curves(job))
+    job_file, file = map(Path, sys.argv[1:]) if sys.argv[1:] else (CURVES_JOB, CURVES)
+    job = read_job(job_file, pictures_are_here=False)
+    surrogate = Surrogate(job, curves.read(file))
     console.print(
         f"curves of {job.name}: noise between seeds {surrogate.noise:.2f}, error where nothing was recorded "
         f"{surrogate.error:.2f}, best known {surrogate.best_known():.2f}"
     )
+    console.print(costs(job, surrogate))
     for past in (100, 1_000, 5_000):
         console.print(f"a draw after {past} trials: {latency(past):.3f} s")
     long_study(lambda own: Surrogate(own, formula_curves(own)))
-    console.print(costs(job, surrogate))
 
 
 if __name__ == "__main__":

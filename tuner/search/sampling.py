@@ -25,6 +25,9 @@ from tuner.space import ChoiceParameter, FloatParameter, Parameter, Space
 from tuner.trial import Value
 
 LATEST, BEST = 300, 50
+BY_CHANCE = 4
+"""Trials after the default that no model draws, unless earlier studies tell of the space. Optuna's ten cost
+more GPU-hours: tests/benchmarks/bench_simulation.py."""
 
 T = TypeVar("T")
 
@@ -32,19 +35,19 @@ T = TypeVar("T")
 def sampler(job: JobSpec, seed: int, number: int) -> optuna.samplers.BaseSampler:
     """A sampler for one trial: what it draws follows from the seed, the trial's number and the study."""
     own_seed = zlib.crc32(f"{seed}/{number}".encode())
+    has_model = number > BY_CHANCE or bool(job.search.earlier)
     match job.search.sampler:
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=own_seed)
+        case "tpe" if has_model:
+            return optuna.samplers.TPESampler(seed=own_seed, n_startup_trials=0)
+        case "gp" if has_model:
+            return optuna.samplers.GPSampler(seed=own_seed, n_startup_trials=1)
         case "prior":
             return PriorSampler(job, own_seed)
-        case "gp":
-            return optuna.samplers.GPSampler(seed=own_seed)
         case "nsga2":
             return Nsga2Sampler(own_seed)
         case "grid":
             return optuna.samplers.GridSampler(_grid(job), seed=seed % 2**32)  # one order for all trials
-        case "random":
-            return optuna.samplers.RandomSampler(seed=own_seed)
+    return optuna.samplers.RandomSampler(seed=own_seed)
 
 
 class Best:
@@ -58,6 +61,8 @@ class Best:
         if trial.state is TrialState.COMPLETE:
             cost = trial.user_attrs.get(COST, 0.0)
             self._points[trial.number] = point(self._objective, trial.values[0], cost)
+            if len(self._points) > 2 * BEST and not self._objective.cost:
+                self._points = {number: self._points[number] for number in self.numbers}
 
     @property
     def numbers(self) -> list[int]:

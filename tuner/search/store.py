@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import optuna
+import pydantic
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import BadInput, Problem, TunerError
@@ -43,7 +44,7 @@ class OptunaStore:
         self._study.sampler = optuna.samplers.RandomSampler()  # else Optuna's draws at each measurement
         self.lease = lease
         """The driver's; who only looks needs none."""
-        self.job = JobSpec.model_validate(study.user_attrs[JOB])
+        self.job = _job(study)
         self.id: str = study.user_attrs[IDENTITY]
         self.origin: dict[str, Any] = study.user_attrs[ORIGIN]
         self.default: dict[str, Value] = study.user_attrs[DEFAULT]
@@ -133,6 +134,17 @@ class OptunaStore:
             ended=trial.datetime_complete,
             note=attrs.get(NOTE, ""),
         )
+
+
+def _job(study: optuna.Study) -> JobSpec:
+    """Raises TunerError when a later version of the tuner has kept it."""
+    try:
+        return JobSpec.model_validate(study.user_attrs[JOB])
+    except pydantic.ValidationError as error:
+        keys = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+        raise TunerError(
+            f"study {study.study_name} is of another version of the tuner: it cannot read {keys} of its job"
+        ) from error
 
 
 def open_study(
