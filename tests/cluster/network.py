@@ -17,6 +17,7 @@ SUBNET = f"198.18.{os.getpid() % 256}"  # kept for tests of networks: RFC 2544
 class Machine:
     namespace: str
     address: str
+    switch: str
 
     @property
     def inside(self) -> tuple[str, ...]:
@@ -25,13 +26,13 @@ class Machine:
 
     def cut_off(self) -> None:
         """As if its cable was pulled: nothing arrives, and nobody is told."""
-        _ip("-n", SWITCH, "link", "set", f"to-{self.namespace[-1]}", "down")
+        _ip("-n", self.switch, "link", "set", f"to-{self.namespace[-1]}", "down")
 
 
 @contextmanager
 def network(count: int) -> Iterator[tuple[str, list[Machine]]]:
     """Our own address there and so many machines; skips where namespaces are not allowed."""
-    machines = [Machine(f"{PREFIX}-{i}", f"{SUBNET}.{i + 10}") for i in range(count)]
+    machines = [Machine(f"{PREFIX}-{i}", f"{SUBNET}.{i + 10}", SWITCH) for i in range(count)]
     ours = f"{SUBNET}.1"
     try:
         _make_switch()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -26,7 +27,7 @@ from tuner.cluster.ray_tune import Launch
 from tuner.files import read_job
 from tuner.paths import Home
 from tuner.search.scheduling import rule
-from tuner.search.store import open_study
+from tuner.search.store import load_study, open_study
 from tuner.study import Study
 from tuner.training import process_group
 from tuner.trial import Outcome, Record
@@ -49,6 +50,9 @@ START_SECONDS = 120
 
 @dataclass(frozen=True)
 class Lab:
+    address: str
+    """Of Ray's head, which trains nothing."""
+    ours: str
     machines: list[Machine]
     url: str
     """Of a folder that all machines reach."""
@@ -59,10 +63,8 @@ def lab() -> Iterator[Lab]:
     folder = Path(tempfile.mkdtemp(prefix="lab-"))  # short, as sockets' paths must be
     with network(2) as (ours, machines), serving(ours) as store:
         try:
-            start_nodes(folder, ours, machines)
-            yield Lab(machines, store.fresh())
+            yield Lab(start_nodes(folder, ours, machines), ours, machines, store.fresh())
         finally:
-            ray.shutdown()
             for process in marked(str(folder)):  # who is cut off takes his time to end
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
@@ -70,8 +72,8 @@ def lab() -> Iterator[Lab]:
             shutil.rmtree(folder)
 
 
-def start_nodes(folder: Path, ours: str, machines: list[Machine]) -> None:
-    """A head here, which trains nothing, and a node on every machine; returns when all are there."""
+def start_nodes(folder: Path, ours: str, machines: list[Machine]) -> str:
+    """A head here and a node on every machine; the head's address."""
     gcs, client, agent = map(str, free_ports(0, 0, 0))
     head = f"{ours}:{gcs}"
     start_node(
@@ -85,14 +87,6 @@ def start_nodes(folder: Path, ours: str, machines: list[Machine]) -> None:
         "--include-dashboard=false",
         "--num-cpus=0",
     )
-    end = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            ray.init(head, _node_ip_address=ours, log_to_driver=False, logging_level="ERROR")
-            break
-        except ConnectionError:
-            assert time.monotonic() < end, (folder / "head.log").read_text()
-            time.sleep(0.2)
     for machine in machines:
         start_node(
             folder / machine.namespace,
@@ -101,9 +95,7 @@ def start_nodes(folder: Path, ours: str, machines: list[Machine]) -> None:
             f"--node-ip-address={machine.address}",
             "--num-cpus=2",
         )
-    while sum(node["Alive"] for node in ray.nodes()) <= len(machines):
-        assert time.monotonic() < end, [log.read_text() for log in folder.glob("*.log")]
-        time.sleep(0.2)
+    return head
 
 
 def start_node(folder: Path, inside: tuple[str, ...], *options: str) -> None:
@@ -131,19 +123,43 @@ class CutsOff:
             self._machine = None
 
 
-def test_a_trial_spread_over_machines_goes_on_on_one_when_the_other_is_cut_off(
-    lab: Lab, job_file: JobFile, tmp_path: Path
-) -> None:
-    spread = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1, "strategy": "spread"}
-    job = read_job(
-        job_file(budget={"trials": 2}, resources=spread, search={"sampler": "random", "scheduler": "none"})
-    )
-    home = Home(tmp_path / "home", UrlPath(lab.url))
+def search(lab: Lab, file: Path, home: Home) -> None:
+    """In a process of its own: one that was connected to another Ray keeps to that one's authentication."""
+    connect(lab)
+    job = read_job(file)
     config, fingerprint, default = app.check(job, home.storage, home.checkpoints)
     store = open_study(home.storage, job, fingerprint, default)
     study = Study(job, store, rule, [CutsOff(lab.machines[1])])
     ray_tune.run(study, Launch(job, config, home, Trainer(process_group.join, open_summing)))
-    whole, cut = study.records
+
+
+def connect(lab: Lab) -> None:
+    """Returns when all machines are there."""
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            ray.init(lab.address, _node_ip_address=lab.ours, log_to_driver=False, logging_level="ERROR")
+            break
+        except ConnectionError:
+            assert time.monotonic() < end, "the head does not answer"
+            time.sleep(0.2)
+    while sum(node["Alive"] for node in ray.nodes()) <= len(lab.machines):
+        assert time.monotonic() < end, ray.nodes()
+        time.sleep(0.2)
+
+
+def test_a_trial_spread_over_machines_goes_on_on_one_when_the_other_is_cut_off(
+    lab: Lab, job_file: JobFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", NODES["RAY_AUTH_MODE"])
+    spread = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1, "strategy": "spread"}
+    file = job_file(budget={"trials": 2}, resources=spread, search={"sampler": "random", "scheduler": "none"})
+    home = Home(tmp_path / "home", UrlPath(lab.url))
+    process = get_context("spawn").Process(target=search, args=(lab, file, home))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    whole, cut = load_study(home.storage, "syn").records()
     assert whole.outcome == cut.outcome == Outcome.COMPLETED
     assert [m.metrics["mIoU"] for m in whole.measurements] == [180, 480, 1440]
     assert [m.metrics for m in cut.measurements] == [m.metrics for m in whole.measurements]
