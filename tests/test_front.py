@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from tests.conftest import JobFile
+from tests.loop import DEFAULT
 from tests.records import RUNGS, record
 from tuner.errors import BadInput
 from tuner.files import read_job
@@ -19,7 +20,6 @@ from tuner.study import Study
 from tuner.trial import Measurement, Outcome, Record
 
 DONE = Outcome.COMPLETED
-DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
 AGAINST = {"objective": {"against": "latency"}, "search": {"sampler": "nsga2"}}
 COST = "latency_milliseconds"
 

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from tests.conftest import ROOT, JobFile
+from tests.loop import DEFAULT
 from tuner import curves, rehearsal
 from tuner.errors import BadInput
 from tuner.files import read_job
@@ -20,7 +21,6 @@ from tuner.space import Params
 from tuner.study import Study
 from tuner.trial import Measurement, Outcome, Record, Trial
 
-DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
 NOISE = 0.3
 
 

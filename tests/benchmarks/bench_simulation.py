@@ -31,8 +31,8 @@ DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
 CURVES = ROOT / "configs" / "curves" / "camvid_nano.jsonl"
 CURVES_JOB = ROOT / "configs" / "jobs" / "camvid_curves.yaml"
 STUDIES, GPUS, TRIALS, NEAR = 30, 4, 60, 0.5
-SAMPLERS_OWN = 10
-"""Trials that Optuna's samplers draw by chance, left alone."""
+OPTUNAS_BY_CHANCE = 10
+"""Trials that no model draws, where Optuna's samplers are left alone."""
 console = Console(width=130)
 
 
@@ -42,8 +42,8 @@ def searches(job: JobSpec) -> Iterator[tuple[str, JobSpec, int]]:
     end, quarter = (iterations,), (iterations // 4, iterations)
     for name, sampler, scheduler, stops, by_chance in (
         ("random", "random", "none", end, 0),
-        ("TPE as Optuna has it", "tpe", "none", end, SAMPLERS_OWN),
-        ("TPE as Optuna has it, ASHA, all rungs", "tpe", "asha", rungs, SAMPLERS_OWN),
+        ("TPE as Optuna has it", "tpe", "none", end, OPTUNAS_BY_CHANCE),
+        ("TPE as Optuna has it, ASHA, all rungs", "tpe", "asha", rungs, OPTUNAS_BY_CHANCE),
         ("TPE", "tpe", "none", end, BY_CHANCE),
         ("TPE, ASHA, all rungs", "tpe", "asha", rungs, BY_CHANCE),
         ("TPE, ASHA, rungs: auto", "tpe", "asha", "auto", BY_CHANCE),
