@@ -3,22 +3,37 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 TUNER := $(BIN)/tuner
+PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test check bench ops set-up clean
+.PHONY: demo test test-fast test-gpu check bench ops set-up clean
 
-demo: $(READY)  ## set-up, then a search on pictures that the project draws itself
+demo: $(READY)  ## set-up, then a search on images that the project draws itself
 	@$(TUNER) toy data/toy
 	@$(TUNER) run configs/jobs/demo.yaml
 	@$(TUNER) export demo --to runs/demo-best
+	@$(TUNER) report demo --to runs/demo-report.html
+
+# Tests start many processes, each of which would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Threads of one process wait for each other where three workers share two cores.
+test test-fast: export OMP_NUM_THREADS = 1
 
 test: check  ## set-up, checks and tests
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
+
+test-fast: $(READY)  ## 90 seconds: no servers, no browser, no long trainings
+	$(BIN)/pytest $(PARALLEL) -m 'not cluster and not browser and not long'
+
+test-gpu: $(READY)  ## on a machine with a GPU, better two: what no other test can show
+	$(BIN)/pytest -m gpu
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/house.py
 
 bench: $(READY)  ## tables of speed and memory; nothing else should run meanwhile
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

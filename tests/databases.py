@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from sqlalchemy import create_engine, text
 
-from tuner.cluster.processes import free_ports
+from tuner.servers.ports import free_ports
 
 HOST = "127.0.0.1"
 POSTGRES = next(Path("/usr/lib/postgresql").glob("*/bin"), None)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 
-from tuner.job import JobSpec
-from tuner.search.scheduling import rule
-from tuner.search.store import in_memory
-from tuner.study import Study
-from tuner.trial import Measurement, Record, Trial
+from tuner.search.scheduling import scheduler_for
+from tuner.spec.job import JobSpec
+from tuner.spec.trial import Measurement, Record, Trial
+from tuner.store.studies import in_memory
+from tuner.study.study import Study
 
 DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
 Curve = Callable[[Trial, int], float]
@@ -21,7 +21,7 @@ def steps(study: Study, curve: Curve) -> Iterator[tuple[int, int]]:
     """From each trial's last rung on, a step at every turn: the trial's number and the iteration."""
     while trial := study.draw():
         last = study.records[trial.number].last
-        for iteration in study.job.fidelity.stops:
+        for iteration in study.evaluation_points:
             if last and iteration < last.iteration:
                 continue
             ended = study.measure(trial.number, measured(trial, iteration, curve))
@@ -31,7 +31,7 @@ def steps(study: Study, curve: Curve) -> Iterator[tuple[int, int]]:
 
 
 def searched(job: JobSpec, curve: Curve) -> Study:
-    study = Study(job, in_memory(job, DEFAULT), rule)
+    study = Study(job, in_memory(job, DEFAULT), scheduler_for)
     list(steps(study, curve))
     return study
 

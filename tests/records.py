@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta, timezone
 
-from tuner.trial import Measurement, Outcome, Record, Trial
+from tuner.spec.trial import Measurement, Outcome, Record, Trial
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 RUNGS = (60, 160, 480)

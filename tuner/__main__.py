@@ -1,4 +1,4 @@
-"""python -m tuner"""
+"""Runs the command line: `python -m tuner`."""
 
 from tuner.cli import main
 

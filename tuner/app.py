@@ -1,131 +1,207 @@
 """The commands of the tuner, and the one place that picks the real parts: Optuna, Ray Tune, mmseg, MLflow."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from tuner.errors import BadInput, Problem, TunerError
-from tuner.export import export
-from tuner.files import read_job, write_job, write_json
-from tuner.job import JobSpec
-from tuner.lint import job_problems, notes
-from tuner.overrides import apply, default_params, reproducible, with_data_root
-from tuner.paths import AnyPath, check_writable
-from tuner.plan import Plan, fits, make_plan, memory_problems
-from tuner.retention import Retention
+from tuner.checking import all_notes, check, check_builds, check_config, with_strips_named
+from tuner.errors import TunerError
+from tuner.files.modules import Modules, own_modules
+from tuner.files.writing import remove_folder, write_text
 from tuner.settings import Settings
-from tuner.space import is_square
-from tuner.study import Study
-from tuner.trial import Config, Measurement, Record, Swept, Value
+from tuner.sizing.custom_imports import imported
+from tuner.sizing.plan import Plan, fits, make_plan
+from tuner.sizing.trial_config import default_params
+from tuner.spec.job import JobSpec
+from tuner.spec.yaml_files import read_job, write_job
+from tuner.study.history import History
+from tuner.study.retention import Retention
+from tuner.study.study import Study
+
+if TYPE_CHECKING:
+    from tuner.store.store import OptunaStore
+    from tuner.tracking.report.sources import Sources
+
+Changes: TypeAlias = Mapping[str, Any]
+"""Values by dotted key that replace those of a job's file."""
 
 
-def run(file: Path, data_root: Path | None, settings: Settings) -> tuple[JobSpec, list[Record]]:
+def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) -> History:
     """Searches what a job asks for, or goes on with it, until its budget is spent.
 
-    Raises BadInput before anything is written when the job cannot be run.
+    Raises BadInput before anything is written when the job cannot be run, or when `builds` and its first trial
+    cannot be built.
     """
+    job = read_job(file, changes)
+    checked = check(job, settings.storage, settings.home)
+    if builds:
+        check_builds(checked)
+    from tuner.cluster import local
+
+    if settings.ray_address is None:
+        local.keep_to_loopback()
     from tuner.cluster import ray_tune
     from tuner.cluster.gang import Trainer
+    from tuner.cluster.leaving import leave
     from tuner.cluster.placement import check_fits
-    from tuner.search.scheduling import rule
-    from tuner.search.store import open_study
-    from tuner.tracking.mlflow import MlflowTracker
+    from tuner.search.scheduling import scheduler_for
+    from tuner.store.requests import Acting, lift
+    from tuner.store.studies import open_study
+    from tuner.tracking.mlflow import MlflowTracker, Server
     from tuner.tracking.terminal import TrialTable
     from tuner.training import open_training, process_group
+    from tuner.training.config import config as configs
 
-    job = read_job(file, data_root)
-    config, fingerprint, default = check(job, settings.storage, settings.home.checkpoints)
+    config = with_strips_named(job, checked.config)
     with ray_tune.connected(settings.ray_address):
         check_fits(job.resources)
-        store = open_study(settings.storage, job, fingerprint, default, fits(job, config))
-        tracker = MlflowTracker(
-            settings.tracking_uri,
-            settings.home.artifacts,
+        store = open_study(
+            settings.storage,
             job,
-            store.id,
-            lambda number: settings.home.trial(job.name, number).config_text(),
+            checked.fingerprint,
+            checked.default,
+            fits(job, config),
+            checked.transferred,
+            configs.text(checked.config),
+            checked.modules,
         )
-        with store.driven(), TrialTable(job, store.records()) as table:
-            retention = Retention(job, settings.home, store.records())
-            study = Study(job, store, rule, [tracker, table, retention])
-            tracker.begin(study.records)
-            trainer = Trainer(process_group.join, open_training)
+        server = Server(settings.tracking_uri, settings.home.artifacts)
+        tracker = MlflowTracker(server, store.id, lambda: _sources(store, settings))
+        job = store.job  # with the budget that was asked for since
+        lift(settings.storage, job.name)
+        with store.driven(), TrialTable(History(job, store.records())) as table:
+            retention = Retention(History(job, store.records()), settings.home)
+            study = Study(job, store, scheduler_for, [tracker, table, retention])
+            tracker.begin()
+            opening = partial(open_training, modules=checked.modules, attempt=store.attempt)
+            trainer = Trainer(process_group.join, opening)
+            acting = Acting(settings.storage, store, study, partial(leave, settings.home, job.name))
             try:
-                ray_tune.run(study, ray_tune.Launch(job, config, settings.home, trainer))
+                ray_tune.run(study, ray_tune.Launch(job, config, settings.home, trainer), acting.take_up)
             finally:
-                tracker.end(study.records, finished=study.is_over)
-    return job, study.records
+                tracker.end()
+    if study.is_leaving:
+        raise TunerError(f"study {job.name} was asked to leave; it goes on by `tuner resume {job.name}`")
+    if study.hopeless:
+        raise TunerError(
+            f"study {job.name} has ended: its first trials crashed alike, and none reached a rung:\n"
+            f"  {study.hopeless}\nMend the cause and run the job again: these trials are then trained anew"
+        )
+    return study.history
 
 
-def plan(file: Path, data_root: Path | None) -> Plan:
-    """What a job would do. Raises BadInput; the pictures need not be here."""
-    from tuner.training import config as configs
+def plan(file: Path, changes: Changes, settings: Settings, step_seconds: float | None = None) -> Plan:
+    """Returns what a job would do. Raises BadInput; the images need not be here."""
+    job = read_job(file, changes, images_are_here=False)
+    from tuner.store.studies import same_trainings
+    from tuner.training.config import config as configs
 
-    job = read_job(file, data_root, pictures_are_here=False)
-    config = configs.read(job.config)
-    return make_plan(job, config, default_params(job, config))
-
-
-def check(
-    job: JobSpec, storage: str, checkpoints: AnyPath | None = None
-) -> tuple[Config, dict[str, Any], dict[str, Value]]:
-    """The job's config, its study's fingerprint and the default params.
-
-    Raises BadInput with all problems of space, config, pictures, the place for checkpoints and an earlier
-    study of the name.
-    """
-    from tuner.search.store import check_study
-    from tuner.training import config as configs
-    from tuner.training import pictures
-
-    config = configs.read(job.config)
-    placed = with_data_root(config, job.data_root)
-    default: dict[str, Value] = {}
-    problems = _problems(lambda: default.update(default_params(job, config)))
-    problems += memory_problems(job, config, default) if default else []
-    problems += job_problems(job, config) + pictures.problems(placed)
-    if checkpoints:
-        problems += _problems(lambda: check_writable(checkpoints))
-    fingerprint = _fingerprint(job, config)
-    if not problems:
-        fingerprint["data"] = pictures.fingerprint(placed)
-        problems += _problems(lambda: check_study(storage, job, fingerprint))
-    if problems:
-        raise BadInput(problems)
-    return config, fingerprint, default
+    config = configs.read(job.config, imports=False)
+    default, earlier = default_params(job, config), same_trainings(settings.storage, job)
+    return make_plan(job, config, default, earlier, step_seconds)
 
 
-def check_file(file: Path, data_root: Path | None, settings: Settings) -> list[str]:
-    """What is odd about a job that can be run. Raises BadInput with all problems of one that cannot."""
-    job = read_job(file, data_root)
-    config, _, _ = check(job, settings.storage, settings.home.checkpoints)
-    return notes(job, config)
+def check_file(file: Path, changes: Changes, settings: Settings, builds: bool = False) -> list[str]:
+    """Lists what is unusual about a job that can be run. Raises BadInput with all problems of one that cannot."""
+    checked = check(read_job(file, changes), settings.storage, settings.home)
+    if builds:
+        check_builds(checked)
+    return all_notes(checked, settings.storage)
 
 
-def show(study: str, settings: Settings) -> tuple[JobSpec, list[Record]]:
-    from tuner.search.store import load_study
+def show(study: str, settings: Settings) -> History:
+    from tuner.store.studies import load_study
 
     store = load_study(settings.storage, study)
-    return store.job, store.records()
+    return History(store.job, store.records())
 
 
-def submit(
-    file: Path, data_root: Path | None, address: str | None, settings: Settings
-) -> tuple[str, JobSpec]:
-    """Sends `tuner run` with the job, its space and its config, not the pictures, to a cluster.
+def trial_log(study: str, number: int, settings: Settings) -> list[str]:
+    """Returns how a trial was trained, in lines. Raises TunerError where the study has no such trial."""
+    from tuner.tracking.trial_log import lines
+
+    return list(lines(show(study, settings), number, settings.home.trial(study, number)))
+
+
+def write_report(study: str, to: Path, form: Literal["html", "md"], settings: Settings) -> None:
+    """Draws the report on a study into a file, from its database and the files of its trials."""
+    from tuner.store.studies import load_study
+    from tuner.tracking.report import page
+
+    sources = _sources(load_study(settings.storage, study), settings)
+    draw = page.html if form == "html" else page.markdown
+    write_text(to, draw(sources, datetime.now().astimezone()))
+
+
+def sync_mlflow(study: str, settings: Settings) -> None:
+    """Draws a study in MLflow whole, as its database has it. Raises TunerError while a driver does so."""
+    from tuner.store.lease import driver
+    from tuner.store.studies import load_study
+    from tuner.tracking.mlflow import Server, sync
+
+    store = load_study(settings.storage, study)
+    if busy := driver(settings.storage, study):
+        raise TunerError(
+            f"study {study} is driven by {busy}, which keeps MLflow current: wait until it has ended"
+        )
+    sync(Server(settings.tracking_uri, settings.home.artifacts), store.id, _sources(store, settings))
+
+
+def _sources(store: "OptunaStore", settings: Settings) -> "Sources":
+    from tuner.tracking.report.sources import Sources
+
+    folder = partial(settings.home.trial, store.job.name)
+    return Sources(History(store.job, store.records()), folder, store.origin)
+
+
+def submit(file: Path, changes: Changes, address: str | None, settings: Settings) -> tuple[str, JobSpec]:
+    """Sends `tuner run` with the job, its space, its config and own modules, not the images, to a cluster.
 
     Home, checkpoints, database and MLflow are the submitter's, but for addresses with a password in them:
     there the nodes' own TUNER_STORAGE and MLFLOW_TRACKING_URI count, as Ray's dashboard shows what is sent.
+    Raises BadInput with all that is wrong with the job, its space and its config, wherever the images are.
     """
-    from tuner.cluster import jobs
-    from tuner.training import config as configs
+    job = read_job(file, changes, images_are_here=False)
+    checked, _ = check_config(job, files_are_here=False)
+    from tuner.training.config import config as configs
 
-    job = read_job(file, data_root, pictures_are_here=False)
-    config = configs.read(job.config)
-    default_params(job, config)
+    config = configs.with_imports(checked, str(job.config))
+    own = own_modules(imported(config), job.config.parent)
+    return _send(job, configs.text(config), own, address, settings), job
+
+
+def resume(
+    names: Sequence[str], here: bool, address: str | None, settings: Settings
+) -> Iterator[tuple[str, str]]:
+    """Starts the named studies again, or all that are neither over nor driven, and says what became of each.
+
+    Nothing but the database is needed: it holds jobs and configs as they were accepted. `here` runs them in this
+    process, one after the other, instead of sending them to a cluster.
+    """
+    from tuner.store.resuming import found
+
+    for study in found(settings.storage, names):
+        name = study.job.name
+        if study.left_alone:
+            yield name, f"left alone: {study.left_alone}"
+        elif here:
+            with TemporaryDirectory() as folder:
+                study.modules.write(Path(folder))
+                run(write_job(study.job, Path(folder), study.config, study.job.config.name), {}, settings)
+            yield name, "has ended"
+        else:
+            yield name, f"submitted: {_send(study.job, study.config, study.modules, address, settings)}"
+
+
+def _send(job: JobSpec, config: str, modules: Modules, address: str | None, settings: Settings) -> str:
+    """Returns the id of the submission of a job to a cluster."""
+    from tuner.cluster import jobs
+    from tuner.cluster.addresses import cluster_at
+
     cluster = cluster_at(address, settings)
     places = {
         "TUNER_HOME": str(settings.home.root),
@@ -134,111 +210,36 @@ def submit(
         "MLFLOW_TRACKING_URI": cluster.tracking_uri or settings.tracking_uri,
     }
     environment = {name: place for name, place in places.items() if place and not urlsplit(place).password}
-    environment["RAY_JOB_STOP_WAIT_TIME_S"] = "30"  # a stopped driver has runs to end in MLflow
     with TemporaryDirectory() as folder:
-        write_job(job, Path(folder), configs.text(config))
-        sent = jobs.submit(cluster.jobs_address, job.name, Path(folder), ["run", "job.yaml"], environment)
-    return sent, job
+        write_job(job, Path(folder), config)
+        modules.write(Path(folder))
+        return jobs.submit(cluster.jobs_address, job.name, Path(folder), ["run", "job.yaml"], environment)
 
 
-@dataclass(frozen=True)
-class ClusterAddress:
-    jobs_address: str
-    """Of Ray's Jobs API: http://host:port."""
-    tracking_uri: str | None = None
-    """Of an MLflow server that came with it."""
+def index(settings: Settings) -> list[str]:
+    """Returns a line on every study."""
+    from tuner.store.lease import driver
+    from tuner.tracking.report import index as lines
 
-
-def cluster_at(address: str | None, settings: Settings) -> ClusterAddress:
-    """The cluster of that address, of RAY_ADDRESS, or the one that is up in the home; raises TunerError."""
-    from tuner.cluster import local
-
-    named = settings.ray_address or ""
-    if wanted := address or (named if named.startswith("http") else None):
-        return ClusterAddress(wanted)
-    if here := local.running(settings.home):
-        local.use(here)
-        return ClusterAddress(here.jobs_address, here.tracking_uri)
-    raise TunerError(
-        "no cluster: start one here with `tuner up`, or name its dashboard, http://host:8265, "
-        "by --address or RAY_ADDRESS"
-    )
+    shown = [show(name, settings) for name in known_studies(settings)]
+    return [lines.line(each, driver(settings.storage, each.job.name) is not None) for each in shown]
 
 
 def known_studies(settings: Settings) -> list[str]:
-    from tuner.search.store import studies
+    from tuner.store.studies import studies
 
     return studies(settings.storage)
 
 
-def export_trial(study: str, number: int | None, to: Path, settings: Settings) -> Record:
-    """The best, without a number."""
-    from tuner.search.store import load_study
+def delete(study: str, settings: Settings) -> None:
+    """Deletes a study from its database, its trials' folders and MLflow. Raises TunerError while it is driven."""
+    from tuner.store.studies import delete_study, take_over
+    from tuner.tracking.mlflow import Server
 
-    return export(load_study(settings.storage, study), number, settings.home, to)
-
-
-def train(
-    file: Path,
-    data_root: Path | None,
-    ranks: int,
-    overrides: Mapping[str, Value],
-    folder: Path,
-    seed: int | None,
-    tell: Callable[[Measurement], None],
-) -> None:
-    from tuner.training import launch
-
-    config = read_config(file, data_root, overrides)
-    seed = seed if seed is not None else config.get("seed") or 0
-    launch.train(reproducible(config, seed, ranks), folder, ranks, tell)
-
-
-def evaluate(file: Path, checkpoint: Path, data_root: Path | None) -> dict[str, float]:
-    from tuner.training import launch
-
-    return launch.evaluate_checkpoint(read_config(file, data_root, {}), checkpoint)
-
-
-def sweep_centers(
-    file: Path, checkpoint: Path, data_root: Path | None, counts: Sequence[int], per_stage: bool, to: Path
-) -> list[Swept]:
-    """A checkpoint at several numbers of centers; writes sweep.json and sweep.png. Raises BadInput."""
-    from tuner.tracking.plots import plot_sweep
-    from tuner.training import launch
-
-    if wrong := [str(count) for count in counts if not is_square(count)]:
-        raise BadInput.of("--centers", f"must be squares (4, 9, 16, …), got {', '.join(wrong)}")
-    swept = list(launch.sweep_checkpoint(read_config(file, data_root, {}), checkpoint, counts, per_stage))
-    write_json(to / "sweep.json", [asdict(each) for each in swept])
-    plot_sweep(swept, to / "sweep.png")
-    return swept
-
-
-def read_config(file: Path, data_root: Path | None, overrides: Mapping[str, Value]) -> Config:
-    """A config with its overrides, its pictures checked. Raises BadInput."""
-    from tuner.training import config as configs
-    from tuner.training import pictures
-
-    config = apply(configs.read(file), overrides, "--set")
-    if data_root is not None:
-        config = with_data_root(config, data_root.resolve())
-    if problems := pictures.problems(config):
-        raise BadInput(problems)
-    return config
-
-
-def _fingerprint(job: JobSpec, config: Config) -> dict[str, Any]:
-    """What makes two jobs the same search; budget, resources and places may change."""
-    kept = {"space", "objective", "fidelity", "search", "seed", "corrupt_pictures", "picture_side"}
-    same = job.model_dump(mode="json", include=kept)
-    batch = job.resources.model_dump(mode="json", include={"global_batch", "lr_rule"})
-    return {**same, **batch, "config": config}
-
-
-def _problems(check: Callable[[], object]) -> list[Problem]:
-    try:
-        check()
-    except BadInput as error:
-        return list(error.problems)
-    return []
+    store = take_over(settings.storage, study)
+    with store.driven():
+        for record in store.records():
+            remove_folder(settings.home.trial(study, record.trial.number).root)
+        remove_folder(settings.home.study(study))
+        Server(settings.tracking_uri, settings.home.artifacts).delete(study)
+        delete_study(settings.storage, study)

@@ -1,13 +1,20 @@
-"""Everything that the tuner raises on purpose.
+"""Defines everything that the tuner raises on purpose.
 
 TunerError                 a message for a person; never a traceback (exit code 1)
-├── BadInput               a file, value or picture that cannot be used; nothing was started (exit code 2)
+├── BadInput               a file, value or image that cannot be used; nothing was started (exit code 2)
+├── Unreadable             a study's database or its trials' files do not answer
 └── TrialFailed            one trial could not go on; the study does
     ├── OutOfMemory
+    ├── Left               it was asked to leave, and saved its checkpoint
     ├── Diverged           the loss is no longer a finite number, or has exploded
     └── Crashed            a rank raised
-        ├── CorruptPicture a picture cannot be read
+        ├── CorruptImage   an image cannot be read
+        ├── NoGpu          a rank's GPU was reserved, but CUDA cannot use it
+        ├── NeedsFreshProcess  the training before left the process unfit for the next
         └── Died           a rank's process or node is gone
+            ├── Hung       nothing moved in it any more
+            └── SickGpu    a rank's GPU or driver failed
+                └── NcclFailed  the ranks' GPUs could not reach each other
 """
 
 from collections.abc import Iterable
@@ -24,11 +31,11 @@ class Problem:
     source: str
     """The file, option or thing that is wrong."""
     message: str
-    """What is wrong with which value, and what to do next."""
+    """It says what is wrong with which value, and what to do next."""
 
 
 class BadInput(TunerError):
-    """All problems of the input at once, grouped by their source."""
+    """Reports all problems of the input at once, grouped by their source."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -39,11 +46,19 @@ class BadInput(TunerError):
         return cls(Problem(source, message) for message in messages)
 
 
+class Unreadable(TunerError):
+    pass
+
+
 class TrialFailed(TunerError):
     pass
 
 
 class OutOfMemory(TrialFailed):
+    pass
+
+
+class Left(TrialFailed):
     pass
 
 
@@ -55,11 +70,38 @@ class Crashed(TrialFailed):
     pass
 
 
-class CorruptPicture(Crashed):
+class CorruptImage(Crashed):
+    pass
+
+
+class NoGpu(Crashed):
+    pass
+
+
+class NeedsFreshProcess(Crashed):
     pass
 
 
 class Died(Crashed):
+    pass
+
+
+class Hung(Died):
+    pass
+
+
+class SickGpu(Died):
+    """Names the node whose GPU failed, by Ray's id."""
+
+    def __init__(self, message: str, node: str) -> None:
+        super().__init__(message, node)
+        self.node = node
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NcclFailed(SickGpu):
     pass
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tuner.errors import BadInput
-from tuner.paths import AnyPath, Home
-from tuner.urls import UrlPath
+from tuner.files.paths import AnyPath, Home
+from tuner.files.urls import UrlPath
 
 SECRETS = {"client_secret", "sig"}
 """Options of a URL."""
@@ -21,11 +21,11 @@ class Settings:
     tracking_uri: str
     """MLflow's: sqlite:///… or http://…"""
     ray_address: str | None
-    """None starts a Ray of our own and ends it with the study."""
+    """The address of a Ray cluster; None starts a Ray on this machine and ends it with the study."""
 
     @classmethod
     def from_environment(cls, home: Path, storage: str | None, checkpoints: str | None = None) -> "Settings":
-        """Raises BadInput."""
+        """Reads what the environment says besides. Raises BadInput."""
         state = Home(home.resolve(), _folder(checkpoints) if checkpoints else None)
         return cls(
             home=state,
@@ -36,7 +36,7 @@ class Settings:
 
 
 def _folder(text: str) -> AnyPath:
-    """Of a path or a URL. Raises BadInput."""
+    """Returns the folder of a path or a URL. Raises BadInput."""
     try:
         address = urlsplit(text)
     except ValueError as error:

@@ -1,6 +1,6 @@
 """What more centers cost: a training step of each published backbone, beside the paper's form written out.
 
-One picture of 512×512, float32, forward and backward; the paper's form takes up to 17 GB. Run it on a machine
+One image of 512×512, float32, forward and backward; the paper's form takes up to 17 GB. Run it on a machine
 that does nothing else:
 python tests/benchmarks/bench_backbone.py
 """
@@ -64,26 +64,25 @@ def main() -> None:
 def measured(arch: str, operator: Operator, steps: int) -> dict[int, Cost]:
     """By number of centers. They take turns, so that a disturbance does not meet one alone."""
     backbones = {centers: ContextCluster(arch, centers=centers) for centers in CENTERS}
-    picture = torch.randn(1, 3, 512, 512)
+    image = torch.randn(1, 3, 512, 512)
     with patch("tuner.models.layers.cluster", operator):
-        saved = {centers: kept(backbone, picture) for centers, backbone in backbones.items()}
+        saved = {centers: kept(backbone, image) for centers, backbone in backbones.items()}
         rounds = [
-            {centers: step(backbone, picture) for centers, backbone in backbones.items()}
-            for _ in range(steps)
+            {centers: step(backbone, image) for centers, backbone in backbones.items()} for _ in range(steps)
         ]
     return {centers: Cost(min(each[centers] for each in rounds), saved[centers]) for centers in CENTERS}
 
 
-def kept(backbone: ContextCluster, picture: Tensor) -> float:
+def kept(backbone: ContextCluster, image: Tensor) -> float:
     with kept_storages(backbone) as storages:
-        _ = loss(backbone(picture))
+        _ = loss(backbone(image))
     return sum(storages.values()) / 2**20
 
 
-def step(backbone: ContextCluster, picture: Tensor) -> float:
+def step(backbone: ContextCluster, image: Tensor) -> float:
     backbone.zero_grad()
     begun = time.perf_counter()
-    loss(backbone(picture)).backward()
+    loss(backbone(image)).backward()
     return time.perf_counter() - begun
 
 

@@ -1,6 +1,6 @@
-"""What the cache of decoded pictures spares: CamVid (480×360) without it, while it fills, and from it.
+"""What the cache of decoded images spares: CamVid (480×360) without it, while it fills, and from it.
 
-Needs the pictures beside the checkout; run it on a machine that does nothing else:
+Needs the images beside the checkout; run it on a machine that does nothing else:
 python tests/benchmarks/bench_cache.py
 """
 
@@ -19,31 +19,31 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.conftest import PICTURES, ROOT
-from tuner.overrides import with_data_root
-from tuner.training import config as configs
-from tuner.training.picture_cache import remember_pictures
+from tests.conftest import IMAGES, ROOT
+from tuner.sizing.trial_config import with_data_root
+from tuner.training.config import config as configs
+from tuner.training.data.image_cache import remember_images
 
-REPEATS = 3
+REPLICATE_OF = 3
 ROOMY, HALF = 4.0, 0.1
-"""GiB; for all of CamVid's 367 training pictures and their labels, and for about half of them."""
+"""GiB; for all of CamVid's 367 training images and their labels, and for about half of them."""
 
 
 def main() -> None:
-    if not (PICTURES / "camvid").is_dir():
-        print("bench_cache: skipped, as it needs the pictures of camvid beside the checkout")
+    if not (IMAGES / "camvid").is_dir():
+        print("bench_cache: skipped, as it needs the images of camvid beside the checkout")
         return
     logging.getLogger("mmseg").setLevel(logging.WARNING)
     plain, seconds = training_set(), {}
     with cache_of(HALF) as half:
         epoch(half)
-        seconds["from a full cache of half of them"] = min(epoch(half) for _ in range(REPEATS))
+        seconds["from a full cache of half of them"] = min(epoch(half) for _ in range(REPLICATE_OF))
     with cache_of(ROOMY) as kept:
         seconds["filling the cache, first epoch"] = epoch(kept)
-        for _ in range(REPEATS):
+        for _ in range(REPLICATE_OF):
             for name, dataset in (("without", plain), ("from the cache, second epoch", kept)):
                 seconds[name] = min(epoch(dataset), seconds.get(name, float("inf")))
-    table = Table("CamVid, picture and labels", "s an epoch", "ms a sample", "times faster")
+    table = Table("CamVid, image and labels", "s an epoch", "ms a sample", "times faster")
     for name, took in seconds.items():
         cells = f"{took:.2f}", f"{1000 * took / len(plain):.2f}", f"{seconds['without'] / took:.1f}"
         table.add_row(name, *cells)
@@ -55,7 +55,7 @@ def cache_of(gibibytes: float) -> Iterator[Any]:
     """A training set with an empty cache."""
     dataset = training_set()
     with tempfile.TemporaryDirectory() as folder, patch("tempfile.tempdir", folder):
-        remember_pictures(dataset, gibibytes)
+        remember_images(dataset, gibibytes)
         yield dataset
 
 
@@ -63,7 +63,7 @@ def training_set() -> Any:
     from mmseg.datasets import build_dataset
 
     config = configs.read(ROOT / "configs/sem_fpn/fpn_coc_nano_camvid.py")
-    return build_dataset(with_data_root(config, PICTURES / "camvid")["data"]["train"])
+    return build_dataset(with_data_root(config, IMAGES / "camvid")["data"]["train"])
 
 
 def epoch(dataset: Any) -> float:

@@ -19,19 +19,20 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.bench_backbone import machine
-from tuner import app
+from tuner import checking
 from tuner.cluster import ray_tune
 from tuner.cluster.gang import Trainer
-from tuner.files import read_space
-from tuner.job import Budget, Fidelity, JobSpec, Resources, Search
-from tuner.paths import Home
-from tuner.retention import Retention
-from tuner.search.scheduling import rule
-from tuner.search.store import open_study
-from tuner.study import Study
+from tuner.files.paths import Home
+from tuner.search.scheduling import scheduler_for
+from tuner.spec.job import Budget, Fidelity, JobSpec, Resources, Search
+from tuner.spec.trial import RankInfo, Record
+from tuner.spec.yaml_files import read_space
+from tuner.store.studies import open_study
+from tuner.study.history import History
+from tuner.study.retention import Retention
+from tuner.study.study import Study
 from tuner.tracking.terminal import TrialTable
 from tuner.training import open_training
-from tuner.trial import Place, Record
 
 ROOT = Path(__file__).parents[2]
 TRIALS, GPUS = 1000, 64
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 class Clock:
-    """A study.Watcher that notes the process's CPU time at each trial's end."""
+    """A study.Callback that notes the process's CPU time at each trial's end."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -80,16 +81,18 @@ def seconds_at_each_end(home: Home) -> list[float]:
         resources=Resources(global_batch=8, concurrent=CONCURRENT),
         search=Search(sampler="random", scheduler="none"),
     )
-    config, fingerprint, default = app.check(job, home.storage)
-    store, clock = open_study(home.storage, job, fingerprint, default), Clock()
-    table = TrialTable(job, console=Console(file=io.StringIO()))
-    study = Study(job, store, rule, [table, Retention(job, home, []), clock])
-    ray_tune.run(study, ray_tune.Launch(job, config, home, Trainer(place_without_torch, open_training)))
+    checked = checking.check(job, home.storage)
+    store, clock = open_study(home.storage, job, checked.fingerprint, checked.default), Clock()
+    table = TrialTable(History(job, []), console=Console(file=io.StringIO()))
+    study = Study(job, store, scheduler_for, [table, Retention(History(job, []), home), clock])
+    ray_tune.run(
+        study, ray_tune.Launch(job, checked.config, home, Trainer(place_without_torch, open_training))
+    )
     return clock.seconds
 
 
-def place_without_torch(rank: int, ranks: int, _address: str, _gpus: float) -> Place:
-    return Place(rank, ranks)
+def place_without_torch(rank: int, ranks: int, _address: str, _gpus: float) -> RankInfo:
+    return RankInfo(rank, ranks)
 
 
 if __name__ == "__main__":

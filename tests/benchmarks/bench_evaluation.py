@@ -1,6 +1,6 @@
 """What an evaluation costs beside the forward passes alone, and beside mmseg's own tester.
 
-The nine ADE20K validation pictures beside the checkout, CoC-small with 4 centers, 150 classes; run it on a
+The nine ADE20K validation images beside the checkout, CoC-small with 4 centers, 150 classes; run it on a
 machine that does nothing else: python tests/benchmarks/bench_evaluation.py
 """
 
@@ -19,35 +19,36 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.benchmarks.bench_backbone import machine
-from tests.conftest import PICTURES, ROOT
+from tests.conftest import IMAGES, ROOT
 from tests.test_evaluation import by_mmseg
-from tuner.overrides import apply, with_data_root
-from tuner.training import config as configs
-from tuner.training.data import loader
+from tuner.sizing.config_paths import apply
+from tuner.sizing.trial_config import with_data_root
+from tuner.spec.trial import RankInfo
+from tuner.training.config import config as configs
+from tuner.training.data.data import loader
 from tuner.training.engine import segmentor, validation_set
-from tuner.training.evaluation import evaluate
-from tuner.trial import Place
+from tuner.training.evaluation.evaluation import evaluate
 
 ROUNDS = 3
 SETTING = ROOT / "configs/sem_fpn/fpn_coc_small_c4_ade20k_80k.py"
-SAMPLE = PICTURES / "ade20k_sample"
+SAMPLE = IMAGES / "ade20k_sample"
 
 
 def main() -> None:
     if not SAMPLE.is_dir():
-        sys.stdout.write(f"evaluation: nothing measured, the real pictures are not at {SAMPLE}\n")
+        sys.stdout.write(f"evaluation: nothing measured, the real images are not at {SAMPLE}\n")
         return
     config = with_data_root(apply(configs.read(SETTING), {"data.workers_per_gpu": 0}, "bench"), SAMPLE)
-    model, dataset, data = segmentor(config, Place()), validation_set(config), config["data"]
+    model, dataset, data = segmentor(config, RankInfo()), validation_set(config), config["data"]
     batches = [scatter(batch, [-1])[0] for batch in loader(dataset, data, batch_size=1)]
     ways: dict[str, Callable[[], Any]] = {
         "forward passes alone": lambda: forward(model, batches),
-        "ours, all in": lambda: evaluate(model, dataset, data, Place()),
+        "ours, all in": lambda: evaluate(model, dataset, data, RankInfo()),
         "mmseg's tester, all in": lambda: by_mmseg(model, dataset, data),
     }
     rounds = [{name: seconds(way) for name, way in ways.items()} for _ in range(ROUNDS)]
     fastest = {name: min(each[name] for each in rounds[1:]) for name in ways}
-    table = Table(title=f"Evaluation of {len(dataset)} ADE20K pictures, CoC-small, 4 centers\n{machine()}")
+    table = Table(title=f"Evaluation of {len(dataset)} ADE20K images, CoC-small, 4 centers\n{machine()}")
     for heading in ("", "fastest", "to the forward passes"):
         table.add_column(heading, justify="right")
     for name, best in fastest.items():
@@ -57,7 +58,7 @@ def main() -> None:
 
 @torch.no_grad()
 def forward(model: Any, batches: list[Any]) -> None:
-    """The pictures, loaded before, to logits at the network's input size."""
+    """The images, loaded before, to logits at the network's input size."""
     model.eval()
     for batch in batches:
         model.encode_decode(batch["img"][0], batch["img_metas"][0])

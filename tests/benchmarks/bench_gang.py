@@ -19,17 +19,18 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.bench_backbone import machine
-from tuner import app
+from tuner import checking
 from tuner.cluster import ray_tune
 from tuner.cluster.gang import Trainer
-from tuner.files import read_space
-from tuner.job import Budget, Fidelity, JobSpec, Resources, Search
-from tuner.paths import Home
-from tuner.search.scheduling import rule
-from tuner.search.store import open_study
-from tuner.study import Study
-from tuner.training import open_training, process_group, toy
-from tuner.trial import Record
+from tuner.files.paths import Home
+from tuner.search.scheduling import scheduler_for
+from tuner.spec.job import Budget, Fidelity, JobSpec, Resources, Search
+from tuner.spec.trial import Record
+from tuner.spec.yaml_files import read_space
+from tuner.store.studies import open_study
+from tuner.study.study import Study
+from tuner.training import open_training, process_group
+from tuner.training.data import toy
 
 ROOT = Path(__file__).parents[2]
 STOPS = (4, 8, 12)
@@ -45,9 +46,9 @@ def main() -> None:
     with TemporaryDirectory() as folder, ray_tune.connected(None):
         synthetic = overhead("synthetic.py", ROOT, 24, Path(folder))
         table.add_row("24 synthetic", "3", f"{synthetic:.2f} s", "0.5 s")
-        pictures = Path(folder) / "toy"
-        toy.draw(pictures)
-        nano = overhead("sem_fpn/fpn_coc_nano_toy.py", pictures, 12, Path(folder))
+        images = Path(folder) / "toy"
+        toy.draw(images)
+        nano = overhead("sem_fpn/fpn_coc_nano_toy.py", images, 12, Path(folder))
         table.add_row("12 nano CoC", "3", f"{nano:.2f} s", "1.5 s")
         documented = overhead_of_the_documented_pattern(DOCUMENTED, Path(folder))
         table.add_row(
@@ -77,9 +78,11 @@ def overhead(config: str, data_root: Path, trials: int, folder: Path) -> float:
 
 
 def searched(job: JobSpec, home: Home) -> list[Record]:
-    config, fingerprint, default = app.check(job, home.storage)
-    study = Study(job, open_study(home.storage, job, fingerprint, default), rule)
-    ray_tune.run(study, ray_tune.Launch(job, config, home, Trainer(process_group.join, open_training)))
+    checked = checking.check(job, home.storage)
+    study = Study(job, open_study(home.storage, job, checked.fingerprint, checked.default), scheduler_for)
+    ray_tune.run(
+        study, ray_tune.Launch(job, checked.config, home, Trainer(process_group.join, open_training))
+    )
     return study.records
 
 

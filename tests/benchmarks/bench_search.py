@@ -19,18 +19,18 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.conftest import JOB
-from tuner.files import read_job
-from tuner.job import JobSpec
-from tuner.search.cube import value_at
-from tuner.search.drawing import decided, sketch
-from tuner.search.failures import OUTCOME
-from tuner.search.store import OptunaStore, open_study
-from tuner.space import ChoiceParameter
-from tuner.trial import Measurement, Outcome, Value
+from tests.loop import DEFAULT
+from tuner.search.ask import OUTCOME, decided
+from tuner.search.unit_cube import from_unit
+from tuner.spec.job import JobSpec
+from tuner.spec.space import ChoiceParameter
+from tuner.spec.trial import Measurement, Outcome, Value
+from tuner.spec.yaml_files import read_job
+from tuner.store.store import OptunaStore
+from tuner.store.studies import open_study
 
 PASTS = (100, 1000, 5000)
 DRAWS = 5
-DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
 
 
 def main() -> None:
@@ -58,21 +58,21 @@ def fill(storage: str, job: JobSpec, past: int) -> None:
     """Of ten, one completed, eight pruned at the first rung and one out of memory."""
     rows = optuna.load_study(study_name=job.name, storage=storage)
     chance = Random(0)
-    rows.add_trials(row(decided(sketch(number), evenly(job, chance), job.space)) for number in range(past))
+    rows.add_trials(row(number, decided(evenly(job, chance), job.space)) for number in range(past))
 
 
 def evenly(job: JobSpec, chance: Random) -> dict[str, Value]:
     return {
         name: chance.choice(parameter.choices)
         if isinstance(parameter, ChoiceParameter)
-        else value_at(parameter, chance.random())
+        else from_unit(parameter, chance.random())
         for name, parameter in job.space.parameters.items()
     }
 
 
-def row(trial: FrozenTrial) -> FrozenTrial:
+def row(number: int, trial: FrozenTrial) -> FrozenTrial:
     value = float(trial.params["lr"])
-    kind = trial.number % 10
+    kind = number % 10
     outcome = {0: Outcome.COMPLETED, 1: Outcome.OUT_OF_MEMORY}.get(kind, Outcome.PRUNED)
     states = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.OUT_OF_MEMORY: TrialState.FAIL}
     trial.state = states.get(outcome, TrialState.PRUNED)

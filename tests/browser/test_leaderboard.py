@@ -1,6 +1,5 @@
 """MLflow's page as a person sees it."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,49 +9,30 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.conftest import JobFile
+from tests.large_study import NASTY
+from tests.nasty import nasty, nasty_job
 from tests.records import STUDY
-from tuner.files import read_job
-from tuner.paths import Home
-from tuner.tracking.dashboard import leaderboard_url, serve
-from tuner.tracking.mlflow import MlflowTracker
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1800,1000"
-)
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
-]
+from tests.shown import Shown
+from tuner.files.paths import Home
+from tuner.tracking.dashboard import serve, study_urls
+from tuner.tracking.mlflow import Server
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for argument in (*QUIET.split(), f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(argument)
-    chrome = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield chrome
-    chrome.quit()
-
-
-@pytest.fixture
-def address(home: Path, job_file: JobFile) -> Iterator[str]:
-    """Of the leaderboard of a study."""
-    state, job = Home(home), read_job(job_file())
-    shown = MlflowTracker(state.tracking, state.artifacts, job, "first", lambda number: f"trial = {number}\n")
-    shown.begin(STUDY)
-    shown.end(STUDY, finished=True)
+def address(home: Path, job_file: JobFile, tmp_path: Path) -> Iterator[str]:
+    """Of the leaderboard of a study, one of whose parameters has nasty values."""
+    state, job = Home(home), nasty_job(job_file, tmp_path, objective={"metric": "mIoU"})
+    shown = Shown(Server(state.tracking, state.artifacts), job, state)
+    shown.begin(nasty(STUDY))
+    shown.end(nasty(STUDY))
     with serve(state.tracking, state.artifacts, 0) as page:
-        yield leaderboard_url(page, job.name)
+        yield study_urls(page, job.name)[1]
 
 
 def test_leaderboard_shows_the_trials_by_miou_and_their_charts(
     browser: webdriver.Chrome, address: str, tmp_path: Path
 ) -> None:
+    browser.set_window_size(2200, 1000)  # columns are drawn once they are in sight
     browser.get(address)
     patience = WebDriverWait(browser, 60)
     patience.until(lambda _: "trial 3" in shown(browser))
@@ -61,8 +41,13 @@ def test_leaderboard_shows_the_trials_by_miou_and_their_charts(
     assert trials == ["trial 3", "trial 0 (default)", "trial 1", "trial 2"]
     assert {"mIoU", "lr", "centers", "weight_decay", "outcome"} <= set(lines)
     assert {"42.25", "31.5", "0.0004", "completed", "pruned", "out of memory"} <= set(lines)
+    assert set(NASTY[: len(STUDY)]) <= set(lines)
     browser.save_screenshot(str(tmp_path / "list.png"))
 
+    tall = {"width": 1800, "height": 2600, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", tall
+    )  # charts are drawn once they are in sight
     browser.get(f"{address}&compareRunsMode=CHART")
     patience.until(lambda _: "Parallel Coordinates" in shown(browser))
     patience.until(lambda _: len(browser.find_elements(By.CSS_SELECTOR, ".js-plotly-plot")) >= 1)

@@ -16,7 +16,8 @@ import psutil
 import yaml
 
 from tests.conftest import ROOT, clean_environment
-from tuner.cluster.processes import MARK, end_all, free_ports
+from tuner.servers.ports import free_ports
+from tuner.servers.processes import MARK, end_all
 
 HOST = "127.0.0.1"
 USUAL_PORTS = (5432, 5000, 6379, 8265, 52365)

@@ -21,11 +21,13 @@ from mlflow import MlflowClient
 from tests.cluster.composition import HOST, POSTGRES, Composition
 from tests.conftest import ROOT, JobFile
 from tests.undisturbed import undisturbed
-from tuner.cluster.processes import free_ports, marked
 from tuner.errors import TunerError
-from tuner.files import read_job
-from tuner.search.store import OptunaStore, load_study
-from tuner.trial import Outcome, Record
+from tuner.servers.ports import free_ports
+from tuner.servers.processes import marked
+from tuner.spec.trial import Outcome, Record
+from tuner.spec.yaml_files import read_job
+from tuner.store.store import OptunaStore
+from tuner.store.studies import load_study
 
 pytestmark = [
     pytest.mark.cluster,
@@ -39,13 +41,13 @@ SEED = 61
 TITLES = {"rank": "ray::_Rank", "actor": "ray::ResourceTrainable", "raylet": "/raylet/raylet"}
 NODES = ("head", "left", "right")
 MEASUREMENTS_A_KILL = 3
-RESOURCES = {"gpus_per_trial": 2, "cpus_per_rank": 0.5, "global_batch": 8}
+RESOURCES = {"gpus_per_trial": 0, "ranks": 2, "cpus_per_rank": 0.5, "global_batch": 8}
 LEFT_OVER = """
 import sys, ray
 from ray.util import placement_group_table
 ray.init(sys.argv[1], log_to_driver=False)
 groups = [group for group in placement_group_table().values() if group["state"] != "REMOVED"]
-print(len(groups), ray.cluster_resources()["GPU"] - ray.available_resources()["GPU"])
+print(len(groups), ray.cluster_resources()["CPU"] - ray.available_resources()["CPU"])
 """
 
 
@@ -57,7 +59,7 @@ def composition() -> Iterator[Composition]:
     try:
         composition.start_postgres()
         composition.start("mlflow")
-        node = ("--num-cpus=1", "--num-gpus=2", "--object-store-memory=100000000")
+        node = ("--num-cpus=1", "--object-store-memory=100000000")
         ports = ("--min-worker-port=0", "--max-worker-port=0")
         client, agent = free_ports(0, 0)
         own = (f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}")

@@ -15,10 +15,11 @@ from mlflow import MlflowClient
 
 from tests.cluster.composition import HOST, POSTGRES, Composition
 from tests.conftest import JobFile, Tuner
-from tuner.cluster.processes import free_ports
+from tuner.servers.ports import free_ports
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.xdist_group("compose"),
     pytest.mark.skipif(POSTGRES is None, reason="needs PostgreSQL, as Debian's package has it"),
 ]
 

@@ -1,5 +1,6 @@
 """The ranks of a trial on a real Ray: all of them, or none."""
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -10,19 +11,21 @@ import pytest
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
-from tests.cluster.trainers import open_collective
+from tests.cluster.trainers import open_collective, open_stuck, open_summing
 from tests.conftest import ROOT
 from tuner.cluster.gang import Gang, Trainer
+from tuner.cluster.leaving import ask_to_leave
 from tuner.cluster.ray_tune import connected
-from tuner.errors import Crashed, Died, Diverged
-from tuner.job import Resources
-from tuner.overrides import apply
-from tuner.training import config as configs
+from tuner.errors import Crashed, Died, Diverged, Hung, Left
+from tuner.sizing.config_paths import apply
+from tuner.spec.job import Resources
+from tuner.spec.trial import Config
 from tuner.training import open_training, process_group
-from tuner.trial import Config
+from tuner.training.config import config as configs
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.xdist_group("gang"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves its processes' pipes to the collector
 ]
 
@@ -91,3 +94,42 @@ def test_a_diverged_training_leaves_the_gang_whole_for_the_next(
     assert gang.step((60, 480)).iteration == 60
     assert {rank.pid for rank in ranks()} == before
     gang.disband()
+
+
+def test_ranks_that_are_asked_to_leave_do_so_at_the_same_iteration_and_go_on_from_there(
+    group: PlacementGroup, tmp_path: Path
+) -> None:
+    """A rank that left before another would keep it in their collective for ever."""
+    trainer = Trainer(process_group.join, open_summing)
+    gang = Gang(TWO, group, trainer)
+    gang.open({}, tmp_path)
+    with ThreadPoolExecutor() as pool:
+        step = pool.submit(gang.step, (10**9,))
+        while not step.done():
+            ask_to_leave(str(tmp_path / "another"))
+            ask_to_leave(str(tmp_path))
+        with pytest.raises(Left):
+            step.result()
+    gang.disband()
+    iteration, total = json.loads((tmp_path / "progress.json").read_text())
+    assert [json.loads((tmp_path / f"left_{rank}.json").read_text()) for rank in (0, 1)] == [iteration] * 2
+    assert total == 3 * iteration
+    again = Gang(TWO, group, trainer)
+    again.open({}, tmp_path)
+    measured = again.step((iteration + 5,))
+    assert (measured.metrics["mIoU"], measured.system_metrics["begun_at"]) == (3 * (iteration + 5), iteration)
+    again.disband()
+
+
+def test_a_gang_in_which_nothing_moves_is_given_up_with_the_stacks_of_its_ranks(
+    group: PlacementGroup, tmp_path: Path
+) -> None:
+    patience = TWO.model_copy(update={"hang_minutes": 0.1})
+    gang = Gang(patience, group, Trainer(process_group.join, open_stuck))
+    gang.open({}, tmp_path)
+    with pytest.raises(
+        Hung, match=r"for 0.1 minutes: rank 0: .*all_reduce.*; rank 1: .*> wait_for_file \(trainers"
+    ):
+        gang.step((60,))
+    gang.disband()
+    Gang(TWO, group, TRAINER).disband()

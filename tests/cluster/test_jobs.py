@@ -11,12 +11,13 @@ import pytest
 
 from tuner.cluster import jobs, local
 from tuner.cluster.local import Cluster
-from tuner.cluster.processes import free_ports
 from tuner.errors import TunerError
-from tuner.paths import Home
+from tuner.files.paths import Home
+from tuner.servers.ports import free_ports
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.xdist_group("local"),
     pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning"),  # Ray's call of aiohttp
 ]
 
@@ -38,7 +39,8 @@ if "stay" in sys.argv:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     home = Home(tmp_path_factory.mktemp("home"))
-    cluster = local.up(home)
+    with mock.patch.object(local, "USUAL_PORTS", local.ANY_PORTS):
+        cluster = local.up(home)
     with mock.patch.dict(os.environ):
         local.use(cluster)
         yield cluster
@@ -48,6 +50,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "tuner").mkdir()
+    (
+        tmp_path / "tuner" / "__init__.py"
+    ).touch()  # a package of that name elsewhere would come before a mere folder
     (tmp_path / "tuner" / "__main__.py").write_text(STAND_IN)
     (tmp_path / "job.yaml").write_text("name: small")
     return tmp_path

@@ -1,5 +1,6 @@
 """A real `up` and `down`."""
 
+import socket
 import stat
 import subprocess
 import sys
@@ -14,17 +15,18 @@ from mlflow import MlflowClient
 
 from tuner.cluster import local
 from tuner.cluster.local import Cluster
-from tuner.cluster.processes import Server, marked
 from tuner.errors import TunerError
-from tuner.paths import Home
+from tuner.files.paths import Home
+from tuner.servers.ports import LOOPBACK, free_ports
+from tuner.servers.processes import Server, marked
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("local")]
 
 COUNT_NODES = """
 import sys
 from pathlib import Path
 from tuner.cluster import local
-from tuner.paths import Home
+from tuner.files.paths import Home
 cluster = local.running(Home(Path(sys.argv[1])))
 local.use(cluster)
 import ray
@@ -35,8 +37,13 @@ print(len(ray.nodes()))
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """Has a cluster that is up, though a port was taken between the look for free ones and the first start."""
     home = Home(tmp_path_factory.mktemp("a rather long folder for a home, as a person may have it"))
-    local.up(home)
+    with socket.create_server((LOOPBACK, 0)) as taken, pytest.MonkeyPatch.context() as patch:
+        gcs, dashboard, *others = free_ports(0, 0, 0, 0)
+        looks = iter([[gcs, dashboard, taken.getsockname()[1], *others]])
+        patch.setattr(local, "free_ports", lambda *usual: next(looks, None) or free_ports(*usual))
+        local.up(home)
     yield home
     local.down(home)
 
@@ -129,6 +136,7 @@ def test_down_leaves_nothing_and_may_be_repeated(home: Home) -> None:
 def test_what_does_not_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path)
     broken = Server(("-c", "raise SystemExit('no port is free')"), tmp_path / "ray.log", ((1, "/"),))
+    monkeypatch.setattr(local, "USUAL_PORTS", local.ANY_PORTS)
     monkeypatch.setattr(local, "_ray_head", lambda home, ports: broken)
     with pytest.raises(TunerError, match="no port is free"):
         local.up(home)

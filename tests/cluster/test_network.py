@@ -19,19 +19,20 @@ from tests.cluster.network import Machine, network
 from tests.cluster.trainers import open_summing
 from tests.conftest import ROOT, JobFile, clean_environment
 from tests.object_store import serving
-from tuner import app
+from tuner import checking
 from tuner.cluster import ray_tune
 from tuner.cluster.gang import Trainer
-from tuner.cluster.processes import MARK, end_all, free_ports, marked
 from tuner.cluster.ray_tune import Launch
-from tuner.files import read_job
-from tuner.paths import Home
-from tuner.search.scheduling import rule
-from tuner.search.store import load_study, open_study
-from tuner.study import Study
+from tuner.files.paths import Home
+from tuner.files.urls import UrlPath
+from tuner.search.scheduling import scheduler_for
+from tuner.servers.ports import free_ports
+from tuner.servers.processes import MARK, end_all, marked
+from tuner.spec.trial import Outcome, Record
+from tuner.spec.yaml_files import read_job
+from tuner.store.studies import load_study, open_study
+from tuner.study.study import Study
 from tuner.training import process_group
-from tuner.trial import Outcome, Record
-from tuner.urls import UrlPath
 
 pytestmark = [
     pytest.mark.cluster,
@@ -127,10 +128,10 @@ def search(lab: Lab, file: Path, home: Home) -> None:
     """In a process of its own: one that was connected to another Ray keeps to that one's authentication."""
     connect(lab)
     job = read_job(file)
-    config, fingerprint, default = app.check(job, home.storage, home.checkpoints)
-    store = open_study(home.storage, job, fingerprint, default)
-    study = Study(job, store, rule, [CutsOff(lab.machines[1])])
-    ray_tune.run(study, Launch(job, config, home, Trainer(process_group.join, open_summing)))
+    checked = checking.check(job, home.storage, home)
+    store = open_study(home.storage, job, checked.fingerprint, checked.default)
+    study = Study(job, store, scheduler_for, [CutsOff(lab.machines[1])])
+    ray_tune.run(study, Launch(job, checked.config, home, Trainer(process_group.join, open_summing)))
 
 
 def connect(lab: Lab) -> None:
@@ -163,6 +164,6 @@ def test_a_trial_spread_over_machines_goes_on_on_one_when_the_other_is_cut_off(
     assert whole.outcome == cut.outcome == Outcome.COMPLETED
     assert [m.metrics["mIoU"] for m in whole.measurements] == [180, 480, 1440]
     assert [m.metrics for m in cut.measurements] == [m.metrics for m in whole.measurements]
-    assert [m.conditions["nodes"] for m in whole.measurements] == [2, 2, 2]
-    assert [m.conditions["nodes"] for m in cut.measurements] == [2, 1, 1]
-    assert [m.conditions["begun_at"] for m in cut.measurements] == [0, 60, 60]
+    assert [m.system_metrics["nodes"] for m in whole.measurements] == [2, 2, 2]
+    assert [m.system_metrics["nodes"] for m in cut.measurements] == [2, 1, 1]
+    assert [m.system_metrics["begun_at"] for m in cut.measurements] == [0, 60, 60]

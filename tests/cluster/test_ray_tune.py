@@ -1,4 +1,7 @@
-"""Studies on a real Ray, through the command line; the trainer is the synthetic one."""
+"""Studies on a real Ray, through the command line; the trainer is the synthetic one.
+
+Two start a Ray of their own, as `tuner run` does; the others share one.
+"""
 
 import json
 import subprocess
@@ -14,11 +17,13 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.conftest import ROOT, JobFile, Tuner, clean_environment
+from tests.projection import projection
 from tests.undisturbed import undisturbed
-from tuner.files import read_job
-from tuner.paths import Home
-from tuner.search.store import load_study, studies
-from tuner.trial import Record
+from tuner.files.paths import Home
+from tuner.spec.trial import Record
+from tuner.spec.yaml_files import read_job
+from tuner.store.requests import ask, requests
+from tuner.store.studies import load_study, studies
 
 pytestmark = pytest.mark.cluster
 
@@ -44,7 +49,7 @@ def story(record: Record) -> object:
     return record.trial, record.outcome, record.measurements
 
 
-def test_a_study_ends_with_every_trial_once_and_its_picture_in_mlflow(
+def test_a_study_ends_with_every_trial_once_and_its_image_in_mlflow(
     tuner: Tuner, job_file: JobFile, home: Path
 ) -> None:
     resources = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
@@ -63,7 +68,7 @@ def test_a_study_ends_with_every_trial_once_and_its_picture_in_mlflow(
     assert len(children) == 12
     for number, run in children.items():
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert float(run.data.params["lr"]) == found[number]["trial"]["params"]["lr"]
+        assert float(run.data.params["lr"]) == pytest.approx(found[number]["trial"]["params"]["lr"], rel=1e-3)
         steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "mIoU")]
         assert steps == [measurement["iteration"] for measurement in found[number]["measurements"]]
         assert "config.py" in [file.path for file in client.list_artifacts(run.info.run_id)]
@@ -71,64 +76,112 @@ def test_a_study_ends_with_every_trial_once_and_its_picture_in_mlflow(
 
 
 def test_failed_trials_are_told_apart_and_do_not_end_the_study(
-    tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str]
+    tuner_inside: Tuner, ray_address: str, job_file: JobFile, synthetic: Callable[..., str]
 ) -> None:
     config = synthetic(diverges_above=5e-3, out_of_memory_above=150, crashes=0.2)
     one_by_one = {"gpus_per_trial": 0, "ranks": 1, "global_batch": 1, "concurrent": 1}
-    job = job_file(config=config, budget={"trials": 20}, search={"sampler": "random"}, resources=one_by_one)
-    tuner("run", job)
-    found = trials(tuner)
+    job = job_file(config=config, budget={"trials": 9}, search={"sampler": "random"}, resources=one_by_one)
+    tuner_inside("run", job, RAY_ADDRESS=ray_address)
+    found = trials(tuner_inside)
     outcomes = {trial["outcome"] for trial in found}
-    assert len(found) == 20
+    assert len(found) == 9
     assert {"diverged", "out of memory", "crashed", "completed"} <= outcomes
     (diverged, *_) = [trial for trial in found if trial["outcome"] == "diverged"]
     assert diverged["note"] == "loss nan at iteration 60"
 
 
-def test_a_trial_short_of_memory_trains_fewer_pictures_at_once(
-    tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str]
+def test_a_trial_short_of_memory_trains_fewer_images_at_once(
+    tuner_inside: Tuner, ray_address: str, job_file: JobFile, synthetic: Callable[..., str]
 ) -> None:
     resources = {"gpus_per_trial": 0, "ranks": 1, "global_batch": 6, "concurrent": 1}
-    tuner(
-        "run", job_file(config=synthetic(out_of_memory_above=50), budget={"trials": 1}, resources=resources)
-    )
-    (trial,) = trials(tuner)
+    job = job_file(config=synthetic(out_of_memory_above=50), budget={"trials": 1}, resources=resources)
+    tuner_inside("run", job, RAY_ADDRESS=ray_address)
+    (trial,) = trials(tuner_inside)
     assert trial["outcome"] == "completed"
-    assert trial["measurements"][-1]["conditions"] == {"pictures_at_once": 3}
+    assert trial["measurements"][-1]["system_metrics"] == {"images_at_once": 3}
 
 
-def test_a_study_killed_with_its_ray_and_started_again_ends_like_one_left_alone(
+def test_a_study_killed_with_its_ray_and_resumed_from_the_database_ends_like_one_left_alone(
     tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str], home: Path, tmp_path: Path
 ) -> None:
     fidelity = {"iterations": 480, "rungs": "auto"}
     job = job_file(config=synthetic(seconds_per_iteration=0.001), fidelity=fidelity)
+    asked = read_job(job)
     run_until_killed(home, job, rows=5)
-    tuner("run", job)
-    disturbed = load_study(Home(home).storage, "syn").records()
-    calm = undisturbed(read_job(job), tmp_path / "calm")
+    job.unlink()
+    assert "syn: has ended" in tuner("resume", "--here").stdout
+    store = load_study(Home(home).storage, "syn")
+    disturbed = store.records()
+    calm = undisturbed(asked, tmp_path / "calm")
     assert [story(record) for record in disturbed] == [story(record) for record in calm]
     runs = MlflowClient(Home(home).tracking).search_runs(["1"])
     assert len(runs) == 13
     assert not [run for run in runs if run.info.status == "RUNNING"]
+    anew = Home(tmp_path / "anew")
+    tuner("sync-mlflow", "syn", MLFLOW_TRACKING_URI=anew.tracking)
+    assert projection(Home(home).tracking, "syn", store.id) == projection(anew.tracking, "syn", store.id)
     passed = [len(record.measurements) for record in disturbed]
     assert passed[:8] == [5] * 8
     assert max(passed[8:]) < 5, "rungs were not chosen"
 
 
+def test_a_study_given_a_trial_more_and_paused_ends_soon_and_goes_on_like_one_left_alone(
+    tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str], home: Path, tmp_path: Path
+) -> None:
+    """A pause is a SIGTERM of the driver to itself."""
+    resources = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
+    job = job_file(
+        config=synthetic(seconds_per_iteration=0.01),
+        fidelity={"iterations": 480, "rungs": [60, 480]},
+        resources=resources,
+        budget={"trials": 2},
+    )
+    driver, progress = started(home, job), Home(home).trial("syn", 0).root / "progress.json"
+    while not progress.exists():
+        assert driver.poll() is None, "the driver ended before it was asked to leave"
+        time.sleep(0.05)
+    storage = Home(home).storage
+    ask(storage, "syn", "budget", {"trials": "+1"})
+    ask(storage, "syn", "pause", {})
+    assert driver.wait(timeout=90) == 1
+    assert [each.answer for each in requests(storage, "syn")] == ["trials 3", "left"]
+    left = json.loads(progress.read_text())
+    assert not left["is_measured"], "it did not leave in good order"
+    assert 60 <= left["iteration"] < 480
+    tuner("resume", "syn", "--here")
+    asked = read_job(job, {"budget.trials": 3})
+    calm = undisturbed(asked, tmp_path / "calm")
+    assert [story(record) for record in load_study(storage, "syn").records()] == [
+        story(record) for record in calm
+    ]
+
+
 def run_until_killed(home: Path, job: Path, rows: int) -> None:
     """SIGKILL to the driver and all of its Ray as soon as the study has this many trials."""
-    command = [sys.executable, "-m", "tuner", "--home", str(home), "run", str(job)]
-    driver = psutil.Popen(
-        command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    driver = started(home, job)
     while rows_of(home) < rows:
         assert driver.poll() is None, "the driver ended before it was killed"
         time.sleep(0.05)
     family = [driver, *driver.children(recursive=True)]
+    assert listening({process.pid for process in family}) == {"127.0.0.1"}
     for process in family:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(family, timeout=30)
+
+
+def started(home: Path, job: Path) -> psutil.Popen:
+    command = [sys.executable, "-m", "tuner", "--home", str(home), "run", str(job)]
+    return psutil.Popen(
+        command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def listening(processes: set[int]) -> set[str]:
+    """The addresses at which processes listen."""
+    sockets = [each for each in psutil.net_connections("inet") if each.pid in processes]
+    open_ones = [each.laddr[0] for each in sockets if each.status == psutil.CONN_LISTEN and each.laddr]
+    return {address.removeprefix("::ffff:") for address in open_ones}
 
 
 def rows_of(home: Path) -> int:
@@ -137,8 +190,22 @@ def rows_of(home: Path) -> int:
 
 
 def test_more_than_the_cluster_has_is_refused_before_anything_is_written(
-    tuner: Tuner, job_file: JobFile, home: Path
+    tuner_inside: Tuner, ray_address: str, job_file: JobFile, home: Path
 ) -> None:
-    done = tuner("run", job_file(resources={"gpus_per_trial": 4, "global_batch": 8}), code=2)
+    job = job_file(resources={"gpus_per_trial": 4, "global_batch": 8})
+    done = tuner_inside("run", job, code=2, RAY_ADDRESS=ray_address)
     assert "needs 4 GPUs a trial, but the cluster has 0: lower resources.gpus_per_trial" in done.stderr
     assert not home.exists()
+
+
+def test_paused_trials_hold_no_place_and_go_on_from_their_checkpoints(
+    tuner_inside: Tuner, ray_address: str, job_file: JobFile
+) -> None:
+    """Of nine screened trials the default and three others are finished; one trained anew would be measured twice."""
+    job = job_file(search={"scheduler": "screen"}, budget={"trials": 9})
+    done = tuner_inside("run", job, RAY_ADDRESS=ray_address)
+    found = trials(tuner_inside)
+    reached = [[each["iteration"] for each in trial["measurements"]] for trial in found]
+    assert sorted(reached) == [[60]] * 5 + [[60, 160, 480]] * 4
+    assert {trial["outcome"] for trial in found} == {"completed", "pruned"}
+    assert done.stdout.count("iteration 60,") == 9

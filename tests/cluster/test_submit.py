@@ -3,53 +3,56 @@
 import json
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
 from tests.conftest import ROOT, JobFile, Tuner
+from tests.left_over import processes_of
 from tests.object_store import ObjectStore
-from tuner.cluster.processes import marked
-from tuner.paths import Home
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("usual ports")]
 
 
 SHORT = {
     "name": "short",
     "config": str(ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py"),
     "budget": {"trials": 6},
-    "fidelity": {"iterations": 30, "rungs": [10, 30]},
+    "fidelity": {"iterations": 6, "rungs": [2, 6]},
     "resources": {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1},
 }
 
 
 def test_a_job_is_submitted_finishes_and_its_export_trains(
-    job_file: JobFile, tuner: Tuner, home: Path, tmp_path: Path, object_store: ObjectStore, url: str
+    job_file: JobFile,
+    tuner: Tuner,
+    tuner_inside: Tuner,
+    home: Path,
+    tmp_path: Path,
+    object_store: ObjectStore,
+    url: str,
 ) -> None:
     toys = tmp_path / "toys"
-    tuner("toy", toys)
-    before = set(psutil.pids())
+    tuner_inside("toy", toys)
     up = tuner("up")
     assert "http://127.0.0.1:" in up.stdout
     try:
         done = tuner("submit", job_file(**SHORT), "--data-root", toys, "--wait", TUNER_CHECKPOINTS=url)
         assert "submitted: short-1" in done.stdout
         assert "default 0" in done.stdout
-        status = json.loads(tuner("status", "short", "--json").stdout)
+        assert tuner_inside("resume").stdout == "short: left alone: it is over\n"
+        status = json.loads(tuner_inside("status", "short", "--json").stdout)
         outcomes = [trial["outcome"] for trial in status["trials"]]
         assert len(outcomes) == 6
         assert "pruned" in outcomes
         assert None not in outcomes
         assert len({trial["trial"]["params"]["centers"] for trial in status["trials"]}) >= 2
-        tuner("export", "short", "--to", tmp_path / "best", TUNER_CHECKPOINTS=url)
+        tuner_inside("export", "short", "--to", tmp_path / "best", TUNER_CHECKPOINTS=url)
     finally:
         tuner("down")
-    assert not marked(str(Home(home).cluster.resolve()))
-    assert not [pid for pid in set(psutil.pids()) - before if _is_ours(pid)]
+    assert not processes_of(home)
     assert "short/0000/checkpoint.pth" in object_store.names(url)
     assert not list((home / "studies").rglob("checkpoint.pth"))
-    assert_export_trains(tuner, tmp_path / "best", status)
+    assert_export_trains(tuner_inside, tmp_path / "best", status)
 
 
 def assert_export_trains(tuner: Tuner, best: Path, status: dict[str, object]) -> None:
@@ -63,14 +66,3 @@ def assert_export_trains(tuner: Tuner, best: Path, status: dict[str, object]) ->
     assert "iteration 2: mIoU" in tuner("train", best / "config.py", *short).stdout
     saved = torch.load(best.parent / "again" / "checkpoint.pth", weights_only=True)
     assert saved["meta"]["iteration"] == 2
-
-
-def _is_ours(pid: int) -> bool:
-    """A process left over by Ray or MLflow that somebody of this test's family started."""
-    try:
-        words = " ".join(psutil.Process(pid).cmdline())
-        return psutil.Process(pid).environ().get("PYTEST_CURRENT_TEST") is not None and (
-            "ray" in words or "mlflow" in words
-        )
-    except psutil.Error:
-        return False

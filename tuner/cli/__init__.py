@@ -1,29 +1,40 @@
-"""The command line. Bad input ends with a message and exit code 2, other troubles with exit code 1."""
+"""Runs the command line; bad input ends with a message and exit code 2, other failures with exit code 1."""
 
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from tuner.cli import clusters, rehearsals, studies, trainings
+from tuner.cli import acting, clusters, simulations, studies, trainings
+from tuner.cli.arguments import out
 from tuner.errors import BadInput, TunerError
 from tuner.settings import Settings
 
 cli = typer.Typer(
     help="Finds better hyperparameters for Context Cluster + Semantic FPN.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (studies, clusters, trainings, rehearsals):
+for part in (studies, clusters, acting, trainings, simulations):
     cli.add_typer(part.commands)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"tuner {metadata.version('coc-tuner')}", highlight=False)
+        raise typer.Exit
 
 
 @cli.callback()
 def settings(
     context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
     home: Annotated[Path, typer.Option(envvar="TUNER_HOME", help="The folder that holds all state.")] = Path(
         "runs"
     ),
@@ -47,5 +58,6 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except TunerError as error:
-        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        console = Console(stderr=True, markup=False, emoji=False)
+        console.print(str(error), style="red", highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, BadInput) else 1)

@@ -1,0 +1,1 @@
+"""Runs trials on a cluster: Ray Tune, placement groups, Ray Jobs."""

@@ -18,17 +18,21 @@ from aiohttp import ClientError
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
+from tuner.cluster.undocumented import CHATTY_JOBS, JOB_STOP_WAIT
 from tuner.errors import TunerError
 
 Ending: TypeAlias = Literal["succeeded", "failed", "stopped"]
+STOP_WAIT = "30"
+"""Seconds in which a stopped driver ends its runs in MLflow."""
 
 
 def submit(address: str, study: str, folder: Path, arguments: list[str], environment: dict[str, str]) -> str:
-    """The id of the submission: `python -m tuner` with the arguments, in a copy of the folder.
+    """Returns the id of the submission: `python -m tuner` with the arguments, in a copy of the folder.
 
     The arguments and the environment can be read in Ray's dashboard: no secrets. Raises TunerError while an
     earlier submission of the study runs.
     """
+    variables = {JOB_STOP_WAIT: STOP_WAIT, **environment}
     with _client(address) as client:
         earlier = _submissions(client, study)
         for submission in earlier:
@@ -43,14 +47,14 @@ def submit(address: str, study: str, folder: Path, arguments: list[str], environ
             client.submit_job(
                 entrypoint=shlex.join(["python", "-m", "tuner", *arguments]),
                 submission_id=f"{study}-{number}",
-                runtime_env={"working_dir": str(folder), "env_vars": environment},
+                runtime_env={"working_dir": str(folder), "env_vars": variables},
                 metadata={"study": study},
             ),
         )
 
 
 def follow(address: str, study: str) -> Iterator[str]:
-    """What the submission has written, and writes until it ends, in pieces of whole lines."""
+    """Yields what the submission has written, and writes until it ends, in pieces of whole lines."""
     with _client(address) as client:
         yield from _pieces(client.tail_job_logs(_latest(client, study)))
 
@@ -72,12 +76,8 @@ def stop(address: str, study: str) -> Ending:
 def _client(address: str) -> Iterator[JobSubmissionClient]:
     if not address.startswith(("http://", "https://")):
         raise TunerError(f"a cluster's address is that of Ray's dashboard, http://host:8265, got {address}")
-    os.environ["RAY_API_SERVER_ADDRESS"] = address  # else Ray prefers RAY_ADDRESS to what it is told
-    for chatty in (
-        "ray._private.runtime_env.packaging",
-        "ray.dashboard.modules.dashboard_sdk",
-        "ray.dashboard.modules.job.sdk",
-    ):
+    os.environ["RAY_API_SERVER_ADDRESS"] = address  # otherwise Ray prefers RAY_ADDRESS to its own argument
+    for chatty in CHATTY_JOBS:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         yield JobSubmissionClient(address, headers=_authorization())
@@ -95,7 +95,7 @@ def _client(address: str) -> Iterator[JobSubmissionClient]:
 
 
 def _authorization() -> dict[str, str]:
-    """Read here, since Ray reads its variables only once, while it is imported."""
+    """Reads the variables here, since Ray reads them only once, while it is imported."""
     token = os.environ.get("RAY_AUTH_TOKEN", "")
     file = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if not token and file and Path(file).is_file():
@@ -104,7 +104,7 @@ def _authorization() -> dict[str, str]:
 
 
 def _submissions(client: JobSubmissionClient, study: str) -> list[Any]:
-    """Oldest first."""
+    """Returns the jobs of a study, the oldest first."""
     jobs = [job for job in client.list_jobs() if (job.metadata or {}).get("study") == study]
     return sorted((job for job in jobs if job.submission_id), key=_number)
 

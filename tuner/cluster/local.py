@@ -1,4 +1,4 @@
-"""`tuner up` and `tuner down`: a Ray head and an MLflow server for one person, on loopback alone."""
+"""Starts and ends a Ray head and an MLflow server for one person, on loopback alone: `tuner up`, `tuner down`."""
 
 import os
 import secrets
@@ -10,16 +10,22 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from tuner.cluster.processes import LOOPBACK, Server, end_all, free_ports, has_mark, marked, spawn, wait_for
+from tuner.cluster.undocumented import SEVERAL_NODES
 from tuner.errors import TunerError
-from tuner.paths import Home, replacing
+from tuner.files.paths import Home
+from tuner.files.writing import replacing
+from tuner.servers.ports import LOOPBACK, free_ports
+from tuner.servers.processes import Server, end_all, has_mark, marked, spawn, wait_for
 
 OF_ANOTHER_CLUSTER = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN")
+USUAL_PORTS = (0, 8265, 5000, 0, 0)
+"""The ports that people type: of Ray's dashboard and of MLflow. Any is as good for the other servers."""
+ANY_PORTS = (0,) * len(USUAL_PORTS)
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What `up` started."""
+    """Says what `up` started."""
 
     ray_address: str
     """The Ray head's, for `ray.init`: host:port."""
@@ -34,21 +40,22 @@ class Cluster:
 
 
 def up(home: Home) -> Cluster:
-    """The cluster that runs already, or a new one that answers; raises TunerError with the end of its log."""
+    """Returns the cluster that runs already, or a new one that answers; raises TunerError with the end of its log."""
     if cluster := running(home):
         return cluster
     if marked(_mark(home)):
         raise TunerError(f"{home.cluster}: parts of a cluster are left there; end them with `tuner down`")
     down(home)
     try:
-        return _start(home)
-    except BaseException:
-        down(home)
-        raise
+        return _start_whole(home, USUAL_PORTS)
+    except TunerError as error:
+        if "in use" not in str(error):
+            raise
+        return _start_whole(home, ANY_PORTS)  # somebody took a port between our look and the server's start
 
 
 def running(home: Home) -> Cluster | None:
-    """What is up; None if a part of it is gone."""
+    """Returns what is up; None if a part of it is gone."""
     try:
         cluster = TypeAdapter(Cluster).validate_json(_note(home).read_bytes())
     except FileNotFoundError:
@@ -72,13 +79,27 @@ def use(cluster: Cluster) -> None:
     os.environ |= _ray_environment(cluster.token)
 
 
-def _start(home: Home) -> Cluster:
+def keep_to_loopback() -> None:
+    """Has a Ray that `ray.init` starts listen on loopback alone; Ray reads it once, while it is imported."""
+    os.environ.setdefault(SEVERAL_NODES, "0")
+
+
+def _start_whole(home: Home, ports: tuple[int, ...]) -> Cluster:
+    """Starts all of it, or leaves nothing behind."""
+    try:
+        return _start(home, ports)
+    except BaseException:
+        down(home)
+        raise
+
+
+def _start(home: Home, ports: tuple[int, ...]) -> Cluster:
     token = _make_folder(home)
-    gcs, dashboard, agent, client, mlflow = free_ports(6379, 8265, 52365, 10001, 5000)
+    gcs, dashboard, mlflow, agent, client = free_ports(*ports)
     servers = (_ray_head(home, (gcs, dashboard, agent, client)), _mlflow_server(home, mlflow))
     pids = [spawn(server, _mark(home), _environment(home)) for server in servers]
     for server, pid in zip(servers, pids, strict=True):
-        wait_for(server, pid, _mark(home), token)
+        wait_for(server, pid, token)
     cluster = Cluster(
         ray_address=f"{LOOPBACK}:{gcs}",
         jobs_address=f"http://{LOOPBACK}:{dashboard}",
@@ -125,7 +146,7 @@ def _ray_head(home: Home, ports: tuple[int, int, int, int]) -> Server:
 
 
 def _mlflow_server(home: Home, port: int) -> Server:
-    """Artifacts are plain files to its clients too, so that runs read alike with and without the server."""
+    """Describes a server; its artifacts are plain files to its clients too, so that runs read alike without it."""
     options = {
         "host": LOOPBACK,
         "port": port,
@@ -157,8 +178,7 @@ def _ray_environment(token: Path) -> dict[str, str]:
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token.resolve()),
-        # Else Ray, told to stay on loopback, takes the machine's outer address. Not only on Windows and OSX.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        SEVERAL_NODES: "0",
     }
 
 
@@ -175,5 +195,5 @@ def _token(home: Home) -> Path:
 
 
 def _scratch(home: Home) -> Path:
-    """A link to Ray's own files."""
+    """Returns a link to Ray's own files."""
     return home.cluster / "ray"

@@ -1,21 +1,30 @@
-"""What a trial reserves on the cluster's nodes, and whether it can ever get it."""
+"""Says what a trial reserves on the cluster's nodes, and whether it can ever get it."""
+
+from collections.abc import Collection
+from typing import Any
 
 import ray
 from ray import tune
 
 from tuner.errors import BadInput
-from tuner.job import Resources
+from tuner.spec.job import Resources
 
+NODE_ID = "ray.io/node-id"
+"""Ray's own label for a node."""
 STRATEGIES = {"pack": "PACK", "spread": "SPREAD"}
 ROUNDING = 1e-6
 """A tenth of a GPU fits ten times."""
 
 
-def reservation(resources: Resources) -> tune.PlacementGroupFactory:
-    """One bundle a rank, got together or not at all; Tune's own actor needs none."""
+def reservation(resources: Resources, avoided: Collection[str] = ()) -> tune.PlacementGroupFactory:
+    """Returns one bundle a rank, reserved together or not at all; Tune's own actor needs none.
+
+    None lies on the avoided nodes, which are named by Ray's ids.
+    """
     bundle = {"CPU": resources.cpus_per_rank, "GPU": resources.gpus_per_rank}
     ranks = resources.processes
-    labels = {"bundle_label_selector": [resources.labels] * ranks} if resources.labels else {}
+    wanted = resources.labels | ({NODE_ID: f"!in({','.join(sorted(avoided))})"} if avoided else {})
+    labels = {"bundle_label_selector": [wanted] * ranks} if wanted else {}
     return tune.PlacementGroupFactory(
         [{}, *[bundle] * ranks], strategy=STRATEGIES[resources.strategy], **labels
     )
@@ -24,7 +33,7 @@ def reservation(resources: Resources) -> tune.PlacementGroupFactory:
 def check_fits(resources: Resources) -> None:
     """Raises BadInput when a trial can never be placed; one that must only wait is fine."""
     alive = [node for node in ray.nodes() if node["Alive"]]
-    suitable = [node for node in alive if resources.labels.items() <= node["Labels"].items()]
+    suitable = _suitable(resources, alive)
     if not suitable:
         seen = sorted({f"{key}={value}" for node in alive for key, value in node["Labels"].items()})
         raise BadInput.of(
@@ -35,6 +44,17 @@ def check_fits(resources: Resources) -> None:
     problems = _shortages(resources, [node["Resources"] for node in suitable])
     if problems:
         raise BadInput.of("job", *problems)
+
+
+def fits_without(resources: Resources, avoided: Collection[str]) -> bool:
+    """Tells whether a trial can be placed on the nodes that are there, the avoided ones left out."""
+    others = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in avoided]
+    suitable = _suitable(resources, others)
+    return bool(suitable) and not _shortages(resources, [node["Resources"] for node in suitable])
+
+
+def _suitable(resources: Resources, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [node for node in nodes if resources.labels.items() <= node["Labels"].items()]
 
 
 def _shortages(resources: Resources, nodes: list[dict[str, float]]) -> list[str]:
@@ -48,6 +68,8 @@ def _shortages(resources: Resources, nodes: list[dict[str, float]]) -> list[str]
                 f"needs {a_rank * ranks:g} {kind}s a trial, but the cluster {where}has {has:g}: "
                 f"lower resources.{key}"
                 + ("" if has else ", to 0 for training on the CPU" if kind == "GPU" else "")
+                if has < a_rank * ranks - ROUNDING
+                else _whole_ranks(ranks, a_rank, where, has)
             )
     together = (
         min(_ranks_that_fit(node, kind, a_rank, ranks) for kind, _, a_rank in _needs(resources))
@@ -62,15 +84,30 @@ def _shortages(resources: Resources, nodes: list[dict[str, float]]) -> list[str]
 
 
 def _needs(resources: Resources) -> tuple[tuple[str, str, float], ...]:
-    """Kind, the job's key for it, and what a rank needs."""
+    """Returns kind, the job's key for it, and what a rank needs."""
     return (
         ("GPU", "gpus_per_trial", resources.gpus_per_rank),
         ("CPU", "cpus_per_rank", resources.cpus_per_rank),
     )
 
 
+def _whole_ranks(ranks: int, a_rank: float, where: str, has: float) -> str:
+    """Says that ranks which share GPUs leave parts of them unused."""
+    a_gpu = int(1 / a_rank + ROUNDING)
+    room = f"a GPU has room for {a_gpu} of its {ranks} ranks with {a_rank:.3g} GPUs each"
+    return (
+        f"needs {-(-ranks // a_gpu)} GPUs a trial, as {room}, but the cluster {where}has {has:g}: "
+        "set resources.ranks to a multiple of resources.gpus_per_trial"
+    )
+
+
 def _ranks_that_fit(node: dict[str, float], kind: str, a_rank: float, ranks: int) -> int:
-    return int(node.get(kind, 0) / a_rank + ROUNDING) if a_rank else ranks
+    """Returns how many ranks find room on a node; ranks that share GPUs lie on one GPU each, as a whole."""
+    if not a_rank:
+        return ranks
+    if kind == "GPU" and a_rank < 1:
+        return int(node.get(kind, 0) + ROUNDING) * int(1 / a_rank + ROUNDING)
+    return int(node.get(kind, 0) / a_rank + ROUNDING)
 
 
 def _listed(labels: dict[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,18 +13,34 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tuner.cluster.gang import Gang, Trainer
+from tuner.cluster.leaving import TakesUpRequests, leaving_at_sigterm
+from tuner.cluster.messages import Draw, Report
 from tuner.cluster.placement import reservation
-from tuner.errors import Crashed, Died, Diverged, OutOfMemory, TrialFailed, TunerError
-from tuner.job import JobSpec
-from tuner.overrides import in_less_memory, trial_config
-from tuner.paths import Home
-from tuner.study import Study
-from tuner.trial import Config, Outcome, Trial
+from tuner.cluster.sick_gpus import SickNodes
+from tuner.cluster.undocumented import CHATTY_TUNE
+from tuner.errors import (
+    Crashed,
+    Died,
+    Diverged,
+    Hung,
+    Left,
+    NeedsFreshProcess,
+    OutOfMemory,
+    SickGpu,
+    TrialFailed,
+    TunerError,
+)
+from tuner.files.paths import Home
+from tuner.sizing.trial_config import in_less_memory, trial_config
+from tuner.spec.job import JobSpec
+from tuner.spec.trial import OUTCOMES, Config, Measurement
+from tuner.study.study import Study
 
-OUTCOMES = {OutOfMemory: Outcome.OUT_OF_MEMORY, Diverged: Outcome.DIVERGED, Crashed: Outcome.CRASHED}
 FINISHED: str = Searcher.FINISHED
 STOP: str = TrialScheduler.STOP
 CONTINUE: str = TrialScheduler.CONTINUE
+DRAW, REPORT = "draw", "report"
+"""The one key of what Tune passes to a trial, and of what it passes back."""
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -36,7 +52,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Launch:
-    """What every trial of a study needs besides its own parameters."""
+    """Holds what every trial of a study needs besides its own parameters."""
 
     job: JobSpec
     config: Config
@@ -46,12 +62,15 @@ class Launch:
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """A connection to the cluster of that address, or a Ray of our own on this machine."""
+    """Connects to the cluster of that address, or starts a Ray on this machine.
+
+    Without an address it listens on loopback alone, if `local.keep_to_loopback()` was called before Ray was imported.
+    """
     os.environ |= {key: value for key, value in ENVIRONMENT.items() if key not in os.environ}
-    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)  # the study tells it
+    logging.getLogger(CHATTY_TUNE).setLevel(logging.CRITICAL)  # the study tells it
     try:
         ray.init(
-            address=address,
+            address=address or "local",  # without a word Ray joins whatever runs here
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level="ERROR",
@@ -64,79 +83,96 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def run(study: Study, launch: Launch) -> None:
-    """Returns when the study's budget is spent or somebody interrupted it."""
+def run(study: Study, launch: Launch, take_up: Callable[[], None] = lambda: None) -> None:
+    """Returns when the study's budget is spent or somebody interrupted it, as SIGTERM does in good order.
+
+    `take_up` is called every few seconds: it may have the study draw other trials, or leave.
+    """
     resources = launch.job.resources
     folder = launch.home.ray(launch.job.name)
     by_reference = ray.put(launch.trainer)  # so that only the ranks load what trains: torch
     trainable = tune.with_parameters(GangTrainable, launch=replace(launch, trainer=by_reference))
+    sick_nodes = SickNodes(resources)
+    draws = _Draws(study, sick_nodes)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, reservation(resources)),
+        tune.with_resources(trainable, lambda config: reservation(resources, config[DRAW].avoided)),
         tune_config=tune.TuneConfig(
-            search_alg=_Draws(study),
-            scheduler=_Judge(study),
+            search_alg=draws,
+            scheduler=_Judge(study, draws, sick_nodes),
             num_samples=-1,
             max_concurrent_trials=resources.concurrent or None,
             reuse_actors=not resources.fresh_processes,
-            trial_dirname_creator=lambda trial: f"trial_{trial.config['number']:04d}",
+            trial_dirname_creator=lambda trial: f"trial_{trial.config[DRAW].trial.number:04d}",
         ),
         run_config=tune.RunConfig(
             name=launch.job.name,
             storage_path=str(folder),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
+            callbacks=[TakesUpRequests(take_up)],
         ),
     )
-    tuner.fit()
+    with leaving_at_sigterm(study):
+        tuner.fit()
 
 
 class GangTrainable(tune.Trainable):  # type: ignore[misc]
-    """A trial for Ray Tune; one `step` is a gang's way to the next rung. The gang outlives the trial."""
+    """Is a trial for Ray Tune; one `step` is a gang's way to the next rung. The gang outlives the trial."""
 
     def setup(self, config: dict[str, Any], launch: Launch) -> None:
         self._launch = launch
         self._gang: Gang | None = None
         self._config: Config = {}
-        self._begin(config)
+        self._death: Died | None = None
+        self._begin(config[DRAW])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._begin(new_config)
+        self._begin(new_config[DRAW])
         return True
 
     def step(self) -> dict[str, Any]:
+        if self._death:
+            raise self._death  # Tune heard of it in the step before, and reserves elsewhere now
         try:
-            return {"measurement": self._ready_gang().step(self._stops)}
-        except Died:
-            self._disband()
-            raise  # the node may be gone: Tune reserves anew
+            measurement = self._ready_gang().step(self._draw.evaluation_points)
         except TrialFailed as failure:
             if not isinstance(failure, Diverged):
                 self._disband()
             if isinstance(failure, OutOfMemory) and (smaller := in_less_memory(self._config)):
                 self._config = smaller
                 return self.step()
-            return {"failure": OUTCOMES[type(failure)], "note": str(failure)}
+            self._death = failure if isinstance(failure, Died) else None
+            return {REPORT: Report(failure, self._nodes)}
+        return {REPORT: Report(measurement, self._nodes)}
 
     def cleanup(self) -> None:
         self._disband()
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._trial = Trial(config["number"], config["params"], config["seed"])
-        self._stops: tuple[int, ...] = config["stops"]
-        self._config = trial_config(self._launch.job, self._launch.config, self._trial)
+    @property
+    def _nodes(self) -> tuple[str, ...]:
+        return self._gang.nodes if self._gang else ()
+
+    def _begin(self, draw: Draw) -> None:
+        self._draw = draw
+        self._config = trial_config(self._launch.job, self._launch.config, draw.trial)
         self._opened = False
 
     def _ready_gang(self) -> Gang:
-        """The gang with this trial's training open."""
+        """Returns the gang with this trial's training open."""
         launch = self._launch
+        if self._gang and not self._opened:
+            try:
+                self._open(self._gang)
+            except NeedsFreshProcess:
+                self._disband()
         if self._gang is None:
             self._gang = Gang(launch.job.resources, ray.util.get_current_placement_group(), launch.trainer)
-            self._opened = False
-        if not self._opened:
-            files = launch.home.trial(launch.job.name, self._trial.number)
-            self._gang.open(self._config, files.root)
-            self._opened = True
+            self._open(self._gang)
         return self._gang
+
+    def _open(self, gang: Gang) -> None:
+        gang.open(self._config, self._launch.home.trial(self._launch.job.name, self._draw.trial.number).root)
+        self._opened = True
 
     def _disband(self) -> None:
         if self._gang:
@@ -145,33 +181,36 @@ class GangTrainable(tune.Trainable):  # type: ignore[misc]
 
 
 class _Draws(Searcher):  # type: ignore[misc]
-    """Asks the study for trials, and tells it of those that Ray lost."""
+    """Asks the study for trials, and tells it of those that died."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, sick_nodes: SickNodes) -> None:
         super().__init__()
-        self._study = study
+        self._study, self._sick_nodes = study, sick_nodes
         self._numbers: dict[str, int] = {}  # of the trials that run
+        self.deaths: dict[int, str] = {}
+        """What is known of a trial's death before Tune reports it, by the trial's number."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         trial = self._study.draw()
         if trial is None:
             return None if self._numbers else FINISHED
         self._numbers[trial_id] = trial.number
-        stops = self._study.job.fidelity.stops
-        return {"number": trial.number, "params": dict(trial.params), "seed": trial.seed, "stops": stops}
+        avoided = self._sick_nodes.avoided(trial.number)
+        return {DRAW: Draw(trial, self._study.evaluation_points, avoided)}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         number = self._numbers.pop(trial_id, None)
         if error and number is not None:
-            self._study.retry(number, "a rank, its process or its node died", died=True)
+            note = self.deaths.pop(number, "its process or its node died")
+            self._study.retry(number, note, died=True)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study is kept in its own store."""
+        """Does nothing: the study is kept in its own store."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see `save`."""
+        """Does nothing, as `save`."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -180,21 +219,32 @@ class _Draws(Searcher):  # type: ignore[misc]
 class _Judge(FIFOScheduler):  # type: ignore[misc]
     """Passes measurements to the study and stops the trials that it ends."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, draws: _Draws, sick_nodes: SickNodes) -> None:
         super().__init__()
-        self._study = study
+        self._study, self._draws, self._sick_nodes = study, draws, sick_nodes
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        number = trial.config["number"]
-        match result.get("failure"):
-            case None:
-                ended = self._study.measure(number, result["measurement"])
-                return STOP if ended else CONTINUE
-            case Outcome.CRASHED:
-                self._study.retry(number, result["note"], died=False)
-            case outcome:
-                self._study.fail(number, outcome, result["note"])
+        number, report = trial.config[DRAW].trial.number, result[REPORT]
+        match report.told:
+            case Measurement() as measurement:
+                self._sick_nodes.trained(report.nodes)
+                return STOP if self._study.measure(number, measurement) else CONTINUE
+            case Left():
+                return STOP
+            case Died() as death:
+                self._heard_of(number, death)
+                return CONTINUE  # its next step raises, for Tune keeps the place of trials that were stopped
+            case Crashed() as crash:
+                self._study.retry(number, str(crash), died=False)
+            case failure:
+                self._study.fail(number, OUTCOMES[type(failure)], str(failure))
         return STOP
+
+    def _heard_of(self, number: int, death: Died) -> None:
+        self._draws.deaths[number] = str(death)
+        remark = self._sick_nodes.died(number, death) if isinstance(death, SickGpu) else ""
+        if remark or isinstance(death, Hung):
+            self._study.remark(number, remark or str(death))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

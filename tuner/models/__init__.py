@@ -1,4 +1,4 @@
-"""The Context Cluster for mmseg. Without compiled operators, import this package before mmseg."""
+"""Gives mmseg the Context Cluster. Without compiled operators, import this package before mmseg."""
 
 import logging
 import warnings
@@ -8,6 +8,10 @@ warnings.filterwarnings("ignore", "On January 1, 2023, MMCV")
 warnings.filterwarnings("ignore", "Default ``avg_non_ignore`` is False")
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
+from mmcv.utils import get_logger  # noqa: E402
+
 from tuner.models.mmcv_ops import stand_in_for_missing_operators  # noqa: E402 - imports mmcv
 
 stand_in_for_missing_operators()
+for name in ("mmcv", "mmseg"):
+    get_logger(name).setLevel(logging.WARNING)  # they list every data set and every tensor of every model

@@ -7,6 +7,7 @@ the order of their centers, and what a point receives reads its center's row.
 Shapes: n regions, p points a region, m centers a region, h heads, d channels a head.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from torch.linalg import vector_norm
 from torch.nn.functional import adaptive_avg_pool2d, embedding_bag
 
 SHORTEST = 1e-12
-"""What a shorter vector's length counts as."""
+"""A shorter vector counts as one of this length."""
 
 
 def cluster(points: Tensor, side: int, alpha: Tensor, beta: Tensor) -> Tensor:
@@ -41,19 +42,20 @@ def _centers(points: Tensor, side: int) -> Tensor:
     for axis in (1, 2):
         different = _different_windows(points.shape[axis], side)
         if len(different) < side:
-            pooled = pooled.index_select(axis, torch.tensor(different, device=points.device))
+            kept = torch.tensor(different).to(points.device, non_blocking=True)
+            pooled = pooled.index_select(axis, kept)
     return pooled.reshape(len(points), -1, *points.shape[3:])
 
 
 @lru_cache
 def _different_windows(size: int, side: int) -> tuple[int, ...]:
-    """Which of the windows that adaptive pooling cuts a side of this size into equal no earlier one."""
+    """Returns which of the windows that adaptive pooling cuts a side into equal no earlier one."""
     windows = [(index * size // side, -(-(index + 1) * size // side)) for index in range(side)]
     return tuple(index for index, window in enumerate(windows) if window not in windows[:index])
 
 
 class _Groups(NamedTuple):
-    """Who belongs to whom; points and centers are counted over all regions and heads, the heads innermost."""
+    """Says which point belongs to which center; both are counted over all regions and heads, the heads innermost."""
 
     center: Tensor
     """[n·p·h], each point's center."""
@@ -68,8 +70,8 @@ class _Groups(NamedTuple):
         n, _, h = nearest.shape
         region, head = (torch.arange(size, dtype=nearest.dtype, device=nearest.device) for size in (n, h))
         center = ((nearest + m * region[:, None, None]) * h + head).flatten()
-        sizes = torch.bincount(center, minlength=n * m * h)
-        return cls(center, center.sort(stable=True).indices.int(), (sizes.cumsum(0) - sizes).int())
+        sorted_centers, order = center.sort(stable=True)
+        return cls(center, order.int(), _form(center.device).starts(sorted_centers, n * m * h))
 
     def sums(self, points: Tensor, kind: int, weights: Tensor) -> Tensor:
         """[n, p, kinds, h, d] and [n, p, h] → [n·m·h, d], each center's weighted sum of one kind."""
@@ -84,9 +86,9 @@ class _Groups(NamedTuple):
 
 
 class _Cluster(torch.autograd.Function):
-    """The result s · aggregate, where s is the similarity of a point and its center and, over its points,
+    """Gives each point s · aggregate, where s is the similarity of the point and its center.
 
-    aggregate = (Σ s · value + the center's value) / (Σ s + 1).
+    Over the center's points, aggregate = (Σ s · value + the center's value) / (Σ s + 1).
     """
 
     @staticmethod
@@ -94,7 +96,7 @@ class _Cluster(torch.autograd.Function):
         wide = points.to(alpha.dtype)
         center_lengths = vector_norm(centers[:, :, 0], dim=-1, keepdim=True).clamp_min_(SHORTEST)
         directions = centers[:, :, 0] / center_lengths
-        nearest, product = _most_similar(directions * alpha.sign(), wide[:, :, 0])
+        nearest, product = most_similar(directions * alpha.sign(), wide[:, :, 0])
         lengths = vector_norm(wide[:, :, 0], dim=-1).clamp_min_(SHORTEST)
         cosine = product.mul_(alpha.sign()).div_(lengths)
         similarity = torch.sigmoid(beta + alpha * cosine)
@@ -139,19 +141,56 @@ class _Cluster(torch.autograd.Function):
         return grad_points.to(points.dtype), grad_centers, along.sum().view(1), grad_logit.sum().view(1)
 
 
-def _most_similar(directions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-    """[n, m, h, d] and [n, p, h, d] → the number of the first center of greatest product, and that product.
+def most_similar(directions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    """[n, m, h, d] and [n, p, h, d] → the number of the first center of greatest product, and that product."""
+    with torch.autocast(features.device.type, enabled=False):
+        return _form(features.device).most_similar(directions, features)
 
-    An argmax in steps that run vectorised, in place and on what still lies in the cache: a head at a time.
-    """
+
+def _head_by_head(directions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Takes an argmax in steps that run vectorised, in place and on what still lies in the cache."""
     m, (n, p, h, _) = directions.shape[1], features.shape
     nearest = torch.empty((n, p, h), dtype=torch.int32, device=features.device)
     product = features.new_empty((n, p, h))
     from_last = torch.arange(m - 1, -1, -1, dtype=features.dtype, device=features.device).unsqueeze(1)
-    with torch.autocast(features.device.type, enabled=False):
-        for head in range(h):
-            products = torch.bmm(directions[:, :, head], features[:, :, head].transpose(1, 2))
-            greatest = products.amax(1, keepdim=True)
-            product[:, :, head] = greatest.squeeze(1)
-            nearest[:, :, head] = m - 1 - products.eq_(greatest).mul_(from_last).amax(1)
+    for head in range(h):
+        products = torch.bmm(directions[:, :, head], features[:, :, head].transpose(1, 2))
+        greatest = products.amax(1, keepdim=True)
+        product[:, :, head] = greatest.squeeze(1)
+        nearest[:, :, head] = m - 1 - products.eq_(greatest).mul_(from_last).amax(1)
     return nearest, product
+
+
+def _all_heads(directions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Takes all heads' products at once, in few kernels; `max` gives the first of equal ones."""
+    products = directions.transpose(1, 2) @ features.permute(0, 2, 3, 1)
+    greatest, nearest = products.max(2)
+    return nearest.int().transpose(1, 2), greatest.transpose(1, 2).contiguous()
+
+
+def _counted(sorted_centers: Tensor, count: int) -> Tensor:
+    """[count], where in sorted_centers those of each number begin."""
+    sizes = torch.bincount(sorted_centers, minlength=count)
+    return (sizes.cumsum(0) - sizes).int()
+
+
+def _searched(sorted_centers: Tensor, count: int) -> Tensor:
+    """Gives the same as `_counted` without making a GPU's host wait for the greatest number."""
+    numbers = torch.arange(count, dtype=sorted_centers.dtype, device=sorted_centers.device)
+    return torch.searchsorted(sorted_centers, numbers, out_int32=True)
+
+
+class _Form(NamedTuple):
+    """Names how a kind of device computes what has several ways to be computed."""
+
+    most_similar: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    starts: Callable[[Tensor, int], Tensor]
+
+
+FORMS = {"cpu": _Form(_head_by_head, _counted), "cuda": _Form(_all_heads, _searched)}
+"""The form for each type of device. CUDA's is chosen by what makes the host wait and by the number of kernels;
+it has not been timed on a GPU yet."""
+
+
+def _form(device: torch.device) -> _Form:
+    return FORMS.get(device.type, FORMS["cpu"])

@@ -1,7 +1,8 @@
-"""Context Cluster as an mmseg backbone (Ma et al., "Image as Set of Points", ICLR 2023)."""
+"""Defines Context Cluster as an mmseg backbone (Ma et al., "Image as Set of Points", ICLR 2023)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from inspect import signature
 from math import isqrt, lcm
 from typing import Any
 
@@ -10,14 +11,14 @@ from mmcv.runner import BaseModule
 from mmseg.models.builder import BACKBONES
 from torch import Tensor, nn
 
-from tuner.architectures import AUTHORS_NAMES, FOLDS, INPUTS, STRIDES, architecture, per_stage
 from tuner.errors import BadInput, TunerError
 from tuner.models.layers import Block, Cluster, Mlp, PointReducer, Stage
 from tuner.models.pretrained import load_pretrained
+from tuner.spec.architectures import AUTHORS_NAMES, FOLDS, INPUTS, STRIDES, architecture, per_stage
 
 
 class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
-    """Gives the four feature maps, at 1/4, 1/8, 1/16 and 1/32 of the picture's size.
+    """Gives the four feature maps, at 1/4, 1/8, 1/16 and 1/32 of the image's size.
 
     widths, depths, heads, head_dim and mlp_ratios replace what arch, a key of ARCHITECTURES, says of them.
     centers is how many a region has, a square number; they have no parameters, so weights fit any number.
@@ -62,7 +63,7 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
 
     @property
     def centers(self) -> tuple[int, ...]:
-        """Of a region, stage by stage; they may be set at any time."""
+        """Returns the centers of a region, stage by stage; they may be set at any time."""
         return tuple(mixers[0].side ** 2 for mixers in self._mixers())
 
     @centers.setter
@@ -80,10 +81,10 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
         else:
             super().init_weights()
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        """[batch, 3, height, width] → four normed feature maps. Raises BadInput where folds do not fit."""
-        self._check_size(*pictures.shape[-2:])
-        x = self.patch_embed(_with_positions(pictures))
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps [batch, 3, height, width] to four normed feature maps. Raises BadInput where folds do not fit."""
+        self._check_size(*images.shape[-2:])
+        x = self.patch_embed(_with_positions(images))
         outputs = []
         for index, layer in enumerate(self.network):
             x = layer(x)
@@ -92,7 +93,7 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
         return tuple(outputs)
 
     def _mixers(self) -> list[list[Cluster]]:
-        """Stage by stage."""
+        """Sets the centers stage by stage."""
         stages = [layer for layer in self.network if isinstance(layer, Stage)]
         return [[layer for layer in stage.modules() if isinstance(layer, Cluster)] for stage in stages]
 
@@ -104,15 +105,15 @@ class ContextCluster(BaseModule):  # type: ignore[misc]  # mmcv has no types
             advice = (
                 f"does not divide into folds {folds} a side: height and width must be multiples of {step}"
             )
-            raise BadInput.of(f"picture of {height}x{width}", f"{advice}; the nearest are {sizes}")
+            raise BadInput.of(f"image of {height}x{width}", f"{advice}; the nearest are {sizes}")
 
 
-def _with_positions(pictures: Tensor) -> Tensor:
+def _with_positions(images: Tensor) -> Tensor:
     """Appends each pixel's y and x, from -0.5 to 0.5, rounded to float32 as the authors' are."""
-    batch, _, height, width = pictures.shape
-    y, x = (torch.arange(size, device=pictures.device) / (size - 1) - 0.5 for size in (height, width))
+    batch, _, height, width = images.shape
+    y, x = (torch.arange(size, device=images.device) / (size - 1) - 0.5 for size in (height, width))
     positions = torch.stack(torch.meshgrid(y, x, indexing="ij"))
-    return torch.cat([pictures, positions.to(pictures.dtype).expand(batch, -1, -1, -1)], dim=1)
+    return torch.cat([images, positions.to(images.dtype).expand(batch, -1, -1, -1)], dim=1)
 
 
 def _side(centers: int) -> int:
@@ -127,20 +128,35 @@ def _side(centers: int) -> int:
 
 
 def _nearest(height: int, width: int, step: int) -> list[tuple[int, int]]:
-    """The sizes of multiples of step just below and just above."""
+    """Returns the sizes of multiples of step just below and just above."""
     below = tuple(max(size // step, 1) * step for size in (height, width))
     above = tuple(-(-size // step) * step for size in (height, width))
     return sorted({below, above})  # type: ignore[arg-type]
 
 
-def _authors_model(arch: str, centers: int) -> Callable[..., ContextCluster]:
-    def build(style: str = "pytorch", **arguments: Any) -> ContextCluster:
-        """The authors' configs name a style, which means nothing."""
-        return ContextCluster(**{"arch": arch, "centers": centers, **arguments})
+def ignored_arguments(backbone: Mapping[str, Any]) -> list[str]:
+    """Returns what a backbone's config gives besides under one of the authors' names, whose classes swallow it."""
+    if backbone.get("type") not in AUTHORS_NAMES:
+        return []
+    return [name for name in backbone if name not in (*signature(ContextCluster).parameters, "type")]
 
-    return build
+
+def _authors_model(name: str, arch: str, centers: int) -> type[ContextCluster]:
+    """Returns a class of one of the authors' names: older registries take classes alone."""
+
+    class Named(ContextCluster):
+        def __init__(self, **arguments: Any) -> None:
+            """Swallows what a ResNet's config merges into theirs: depth, norm_cfg, style and more mean nothing."""
+            ignored = ignored_arguments({"type": name, **arguments})
+            known = {key: value for key, value in arguments.items() if key not in ignored}
+            super().__init__(**{"arch": arch, "centers": centers, **known})
+
+    Named.__name__ = Named.__qualname__ = name
+    return Named
 
 
-BACKBONES.register_module(module=ContextCluster)
+BACKBONES.register_module(
+    module=ContextCluster, force=True
+)  # a standalone config may have registered its own
 for _name, (_arch, _centers) in AUTHORS_NAMES.items():
-    BACKBONES.register_module(name=_name, module=_authors_model(_arch, _centers))
+    BACKBONES.register_module(name=_name, module=_authors_model(_name, _arch, _centers), force=True)

@@ -1,4 +1,4 @@
-"""Layer-wise learning-rate decay for Context Cluster; mmseg's own knows ConvNeXt, BEiT and MAE."""
+"""Decays learning rates layer by layer for Context Cluster; mmseg's own constructor knows ConvNeXt, BEiT and MAE."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,9 +16,9 @@ from tuner.models.layers import Stage
 RATE = "decay_rate"
 
 
-@OPTIMIZER_BUILDERS.register_module()
+@OPTIMIZER_BUILDERS.register_module(force=True)
 class ContextClusterLayerDecay(DefaultOptimizerConstructor):  # type: ignore[misc]  # mmcv has no types
-    """Learning rates that fall from the head to the stem, by `paramwise_cfg.decay_rate` a block.
+    """Lets learning rates fall from the head to the stem, by `paramwise_cfg.decay_rate` a block.
 
     What has depth d in a backbone of n blocks learns with lr · rate^(n + 1 - d). The stem has depth 0, block
     i and a point reducer before it depth i; the norms of the outputs, neck and head keep lr (Bao et al.,
@@ -41,7 +41,7 @@ class ContextClusterLayerDecay(DefaultOptimizerConstructor):  # type: ignore[mis
         return build_from_cfg(config, OPTIMIZERS)  # type: ignore[no-any-return]
 
     def _groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """One for all parameters of the same settings, as an optimizer steps group by group."""
+        """Returns one group for all parameters of the same settings, as an optimizer steps group by group."""
         above = _blocks_above(model.backbone)
         shared = {
             name: self.optimizer_cfg[name] for name in ("lr", "weight_decay") if name in self.optimizer_cfg
@@ -58,7 +58,7 @@ class ContextClusterLayerDecay(DefaultOptimizerConstructor):  # type: ignore[mis
 
 
 def _blocks_above(backbone: object) -> dict[nn.Parameter, int]:
-    """A parameter's distance from the head, n + 1 - d."""
+    """Returns a parameter's distance from the head, n + 1 - d."""
     if not isinstance(backbone, ContextCluster):
         kind = type(backbone).__name__
         raise TunerError(f"ContextClusterLayerDecay knows no {kind}: set optimizer.paramwise_cfg.{RATE} to 1")

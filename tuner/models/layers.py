@@ -1,6 +1,6 @@
-"""The layers of Context Cluster; their attributes' names are those of the authors' checkpoints.
+"""Defines the layers of Context Cluster; their attributes have the names in the authors' checkpoints.
 
-Within a stage the regions of a picture stand in one column, [batch, channels, regions · h, w], channels last
+Within a stage the regions of an image stand in one column, [batch, channels, regions · h, w], channels last
 in memory: no layer of a block has to move points about.
 """
 
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from tuner.models.clustering import cluster
 
 HIDDEN_BYTES = 2**23
-"""How much of an MLP's hidden layer a CPU computes at a time. Blocks of 32 MiB and more come from the system
+"""The bytes of an MLP's hidden layer that a CPU computes at a time. Blocks of 32 MiB and more come from the system
 anew each time (glibc), which takes longer than filling them."""
 
 
@@ -32,7 +32,7 @@ class Cluster(nn.Module):
         self.sim_beta = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, scale: Tensor) -> Tensor:
-        """[batch, regions · h, w, width] → the same shape, multiplied by scale, [width]."""
+        """Maps [batch, regions · h, w, width] to the same shape, multiplied by scale, [width]."""
         batch, height, width, _ = x.shape
         (f, f_bias), (v, v_bias), (proj, proj_bias) = map(_matrix, (self.f, self.v, self.proj))
         points = linear(x, torch.cat([f, v]), torch.cat([f_bias, v_bias]))
@@ -42,7 +42,7 @@ class Cluster(nn.Module):
 
 
 def _matrix(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a 1×1 convolution, for points of which the channels come last."""
+    """Returns weight and bias of a 1×1 convolution, for points of which the channels come last."""
     assert convolution.bias is not None
     return convolution.weight.flatten(1), convolution.bias
 
@@ -57,7 +57,7 @@ class Mlp(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, scale: Tensor) -> Tensor:
-        """[…, width] → the same shape, multiplied by scale, [width]."""
+        """Maps […, width] to the same shape, multiplied by scale, [width]."""
         rows = x.flatten(0, -2)
         weight, bias = scale.unsqueeze(1) * self.fc2.weight, scale * self.fc2.bias
         parts = [
@@ -71,8 +71,12 @@ class Mlp(nn.Module):
         return max(1, HIDDEN_BYTES // (self.fc1.out_features * rows.element_size()))
 
 
+SMALLEST = 1e-30
+"""A layer scale whose greatest value is smaller is divided by this."""
+
+
 class DropPath(nn.Module):
-    """Stochastic depth: drops a branch for a whole picture with the given rate."""
+    """Drops a branch (stochastic depth); it drops a branch for a whole image with the given rate."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -97,12 +101,19 @@ class Block(nn.Module):
         self.layer_scale_1 = nn.Parameter(torch.full((width,), layer_scale))
         self.layer_scale_2 = nn.Parameter(torch.full((width,), layer_scale))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self._branch(self.norm1(x), self.token_mixer, self.layer_scale_1)
-        return x + self._branch(self.norm2(x), self.mlp, self.layer_scale_2)
+    def forward(self, x: Tensor, is_mixed: bool = False) -> Tensor:
+        """Adds both branches to x; with `is_mixed` they are computed in less precision than x."""
+        branch = self._mixed_branch if is_mixed else self._branch
+        x = x + self.drop_path(branch(self.norm1(x), self.token_mixer, self.layer_scale_1))
+        return x + self.drop_path(branch(self.norm2(x), self.mlp, self.layer_scale_2))  # type: ignore[no-any-return]
 
     def _branch(self, x: Tensor, layer: nn.Module, scale: Tensor) -> Tensor:
-        return self.drop_path(layer(x.permute(0, 2, 3, 1), scale).permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+        return layer(x.permute(0, 2, 3, 1), scale).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
+
+    def _mixed_branch(self, x: Tensor, layer: nn.Module, scale: Tensor) -> Tensor:
+        """Multiplies by the scale's magnitude afterwards: fp16 holds no weights of 1e-5 times theirs."""
+        magnitude = scale.detach().abs().amax().clamp_min(SMALLEST)
+        return self._branch(x, layer, scale / magnitude).to(scale.dtype) * magnitude
 
 
 class Stage(nn.Sequential):
@@ -117,9 +128,11 @@ class Stage(nn.Sequential):
         h, w = height // self.folds, width // self.folds
         x = x.permute(0, 2, 3, 1).reshape(batch, self.folds, h, self.folds, w, channels)
         x = x.transpose(2, 3).reshape(batch, -1, w, channels).permute(0, 3, 1, 2)
+        recompute = self.with_cp and torch.is_grad_enabled()
+        wide = next(self.parameters()).dtype
+        is_mixed, x = x.dtype != wide, x.to(wide)  # autocast narrows what the reducer gives
         for block in self:
-            recompute = self.with_cp and torch.is_grad_enabled()
-            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+            x = checkpoint(block, x, is_mixed, use_reentrant=False) if recompute else block(x, is_mixed)
         x = x.permute(0, 2, 3, 1).reshape(batch, self.folds, self.folds, h, w, channels)
         return x.transpose(2, 3).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 

@@ -1,4 +1,4 @@
-"""mmcv-full without compiled operators: let mmseg be imported, fail only where an operator is called.
+"""Lets mmseg be imported without mmcv's compiled operators; only a call of an operator fails.
 
 `import mmseg.models` imports mmcv.ops, which asks mmcv._ext for some eighty functions. Semantic FPN and
 Context Cluster call none of them.
@@ -41,13 +41,13 @@ class _StandIn(ModuleType):
 
 
 def stand_in_for_missing_operators() -> None:
-    """Must run before the first import of mmcv.ops; compiled operators are used where they are installed."""
+    """Stands in for missing operators; it must run before mmcv.ops is imported. Installed operators are used."""
     if EXTENSION not in sys.modules and not _are_compiled():
         sys.modules[EXTENSION] = _StandIn()
 
 
 def _are_compiled() -> bool:
-    """Without importing mmcv, which takes seconds."""
+    """Looks for the operators without importing mmcv, which takes seconds."""
     package, _, module = EXTENSION.partition(".")
     mmcv = find_spec(package)
     return mmcv is not None and PathFinder.find_spec(module, mmcv.submodule_search_locations) is not None

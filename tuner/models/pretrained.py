@@ -3,8 +3,11 @@
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from mmcv.runner import load_checkpoint
 from mmcv.utils import get_logger
 from torch import Tensor, nn
 
@@ -18,9 +21,16 @@ OUTPUT_NORMS = ("norm0.", "norm2.", "norm4.", "norm6.")
 
 ENOUGH = 0.99
 
+NUMPY_SCALARS: list[Any] = [
+    np.dtype,
+    np.float64(0).__reduce__()[0],
+    *{type(np.dtype(name)) for name in ("f8", "f4", "i8", "i4")},
+]
+"""The types that mmseg's hooks write into a checkpoint's meta: harmless, but refused by torch unless named."""
+
 
 def load_pretrained(backbone: nn.Module, checkpoint: str, allow_partial: bool = False) -> None:
-    """Copy the tensors of checkpoint into backbone, matching names and shapes.
+    """Copies the tensors of checkpoint into backbone, matching names and shapes.
 
     Raises BadInput where the file cannot be read, or fills under 99 % of the backbone's tensors and
     allow_partial is false.
@@ -41,6 +51,28 @@ def load_pretrained(backbone: nn.Module, checkpoint: str, allow_partial: bool = 
     get_logger("mmcv").info("\n  ".join([f"{checkpoint}: {report}", *problems]))
 
 
+def load_weights(model: nn.Module, checkpoint: str) -> None:
+    """Loads a config's `load_from` as mmseg does: names and shapes that do not match are left out, and told.
+
+    Raises BadInput where the file cannot be read, or nothing in it matches.
+    """
+    wanted = model.state_dict()
+    try:
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            content = load_checkpoint(model, checkpoint, map_location="cpu", logger=get_logger("mmcv"))
+    except Exception as error:
+        raise BadInput.of("load_from", f"{checkpoint} cannot be loaded: {error}") from error
+    named = content.get("state_dict", content)
+    found = {
+        name.removeprefix("module."): value for name, value in named.items() if isinstance(value, Tensor)
+    }
+    matched = [name for name in wanted if name in found and found[name].shape == wanted[name].shape]
+    report = f"{len(matched)} of {len(wanted)} tensors matched"
+    if not matched:
+        raise BadInput.of("load_from", f"{checkpoint}: {report}: give a checkpoint of the same model")
+    get_logger("mmcv").info("\n  ".join([f"{checkpoint}: {report}", *_mismatches(wanted, found)]))
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -59,7 +91,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _mismatches(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], first: int = 5) -> list[str]:
-    """One line for each kind of mismatch, with the first names."""
+    """Returns one line for each kind of mismatch, with the first names."""
     shapes = [
         f"{name} {list(found[name].shape)} for {list(wanted[name].shape)}"
         for name in wanted
@@ -68,7 +100,7 @@ def _mismatches(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], first
     kinds = {
         "not in the checkpoint": [name for name in wanted if name not in found],
         "of another shape": shapes,
-        "not in the backbone": [name for name in found if name not in wanted],
+        "not in the model": [name for name in found if name not in wanted],
     }
     return [
         f"{len(names)} {kind}: {', '.join(names[:first])}{', …' if len(names) > first else ''}"

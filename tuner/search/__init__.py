@@ -1,0 +1,1 @@
+"""Asks Optuna for the next trial, and says who continues at a rung."""

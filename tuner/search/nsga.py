@@ -1,4 +1,4 @@
-"""NSGA-II (Deb et al. 2002): parents from all that is known, and as a function of it alone."""
+"""Samples by NSGA-II (Deb et al. 2002); parents come from the whole history, and follow from it alone."""
 
 from copy import copy
 
@@ -12,6 +12,17 @@ COST = "cost"
 """A completed trial's user attribute."""
 
 
+class _Elite(NSGAIISampler):
+    """Selects the best of all completed trials of earlier generations."""
+
+    def get_population(self, study: Study, generation: int) -> list[FrozenTrial]:
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [trial for trial in completed if trial.system_attrs[GENERATION] <= generation]
+
+    def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
+        return []
+
+
 class Nsga2Sampler(NSGAIISampler):
     """Wants a study of two objectives, its completed trials `with_cost`.
 
@@ -21,21 +32,21 @@ class Nsga2Sampler(NSGAIISampler):
 
     def __init__(self, seed: int) -> None:
         super().__init__(population_size=POPULATION, seed=seed)
+        self._elite = _Elite(population_size=POPULATION)
 
     def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
         return self.select_parent(study, generation) if generation else []
 
     def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
-        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        earlier = [trial for trial in completed if trial.system_attrs[GENERATION] < generation]
-        return self._elite_population_selection_strategy(study, earlier)
+        return self._elite.select_parent(study, generation)
 
 
-GENERATION = Nsga2Sampler._get_generation_key()
+GENERATION = f"{Nsga2Sampler.__name__}:generation"
+"""The system attribute that Optuna 5.0 gives a trial of this sampler."""
 
 
 def with_cost(trial: FrozenTrial) -> FrozenTrial:
-    """As a trial of two objectives; one that was not drawn by NSGA-II belongs to the first generation."""
+    """Returns a trial with two objectives; one that NSGA-II did not draw belongs to the first generation."""
     if trial.state is not TrialState.COMPLETE:
         return trial
     shown = copy(trial)

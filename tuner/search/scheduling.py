@@ -1,45 +1,60 @@
-"""Who goes on at a rung: rules by name, on the mmcv iteration."""
+"""Decides which trials continue at a rung; a rung is an mmcv iteration."""
 
-import zlib
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+from math import ceil, floor
 
-from tuner.job import JobSpec
-from tuner.study import Rule
+from tuner.spec.job import JobSpec
+from tuner.study.protocols import Scheduler
 
-GRACE = 5
-"""The median of fewer trials says nothing."""
+FINISHED = 4
+"""Of so many screened trials one is finished."""
+DEFAULT_AFTER = 3
+"""The default is finished once so many others were. Sooner, it costs a training before anything better can be found."""
 
 
-def rule(job: JobSpec) -> Rule:
-    rungs, direction = job.fidelity.stops, job.objective.direction
+def scheduler_for(job: JobSpec) -> Scheduler:
+    rungs, direction = job.fidelity.evaluation_points, job.objective.direction
     match job.search.scheduler:
         case "asha":
             return Asha(rungs, direction)
-        case "hyperband":
-            return Hyperband(rungs, direction)
-        case "median":
-            return Median(direction)
+        case "screen":
+            return Screen(rungs, direction)
         case "none":
             return Nobody()
 
 
-class Nobody:
-    """Is stopped."""
+class _Stopping:
+    """Prunes what does not continue; nothing pauses."""
+
+    pauses = False
+
+    def to_finish(self, paused: Sequence[int], finished: Collection[int], is_drawing: bool) -> int | None:
+        return None
+
+
+class Nobody(_Stopping):
+    """Stops no trial."""
 
     def reached(self, number: int, iteration: int, value: float) -> None: ...
 
-    def goes_on(self, number: int, iteration: int) -> bool:
+    def should_continue(self, number: int, iteration: int) -> bool:
         return True
 
 
-class _Ranking:
-    """The objectives at every rung, best first: what a rung costs grows with the logarithm of its trials."""
+class Asha(_Stopping):
+    """Is asynchronous successive halving (Li et al. 2020) in its stopping form.
 
-    def __init__(self, direction: str) -> None:
+    Of the trials that reached a rung, the share rung / next rung goes on, so that every rung costs the
+    same in all. Nobody waits: the first to reach a rung always goes on. Objectives at a rung are kept sorted,
+    so that adding a trial costs the logarithm of their number.
+    """
+
+    def __init__(self, rungs: Sequence[int], direction: str) -> None:
         self._sign = -1 if direction == "maximize" else 1
+        self._share = {here: here / following for here, following in pairwise(rungs)}
         self._ranked: dict[int, list[float]] = defaultdict(list)
         self._own: dict[tuple[int, int], float] = {}
 
@@ -47,57 +62,38 @@ class _Ranking:
         self._own[number, iteration] = self._sign * value
         insort(self._ranked[iteration], self._sign * value)
 
-    def count(self, iteration: int) -> int:
-        return len(self._ranked[iteration])
-
-    def better(self, number: int, iteration: int) -> int:
-        """How many did better there than the trial."""
-        return bisect_left(self._ranked[iteration], self._own[number, iteration])
+    def should_continue(self, number: int, iteration: int) -> bool:
+        ranked = self._ranked[iteration]
+        better = bisect_left(ranked, self._own[number, iteration])
+        return better < self._share.get(iteration, 1.0) * len(ranked)
 
 
-class Asha(_Ranking):
-    """Asynchronous successive halving (Li et al. 2020) in its stopping form.
+class Screen:
+    """Pauses every trial at the first rung, and finishes the best of those that pause.
 
-    Of the trials that reached a rung, the share rung / next rung goes on, so that every rung costs the
-    same in all. Nobody waits: the first to reach a rung always goes on.
+    One of FINISHED that were screened is finished, as soon as so many are there and no trial waits for others
+    ("i-epoch" of Egele et al. 2023, without its batches). After the last drawing the quota is rounded up. The default
+    pauses too, and is finished besides them: there is no verdict without it.
     """
 
-    def __init__(self, rungs: Sequence[int], direction: str) -> None:
-        super().__init__(direction)
-        self._share = {here: here / following for here, following in pairwise(rungs)}
-
-    def goes_on(self, number: int, iteration: int) -> bool:
-        return self.better(number, iteration) < self._share.get(iteration, 1.0) * self.count(iteration)
-
-
-class Hyperband:
-    """Brackets of successive halving, each compared from a later rung on (Li et al. 2018, asynchronous).
-
-    A trial's bracket follows from its number; the brackets share the iterations evenly. Trials are compared
-    within their bracket only.
-    """
+    pauses = True
 
     def __init__(self, rungs: Sequence[int], direction: str) -> None:
-        self._rungs = rungs
-        self._brackets = [Asha(rungs, direction) for _ in rungs]
-        costs = [rung * (len(rungs) - index) for index, rung in enumerate(rungs)]
-        self._bounds = list(accumulate(1 / cost for cost in costs))
+        self._sign = 1 if direction == "maximize" else -1
+        self._first = rungs[0]
+        self._own: dict[int, float] = {}
 
     def reached(self, number: int, iteration: int, value: float) -> None:
-        self._brackets[self._bracket(number)].reached(number, iteration, value)
+        if iteration == self._first:
+            self._own[number] = self._sign * value
 
-    def goes_on(self, number: int, iteration: int) -> bool:
-        own = self._bracket(number)
-        return iteration < self._rungs[own] or self._brackets[own].goes_on(number, iteration)
+    def should_continue(self, number: int, iteration: int) -> bool:
+        return iteration != self._first
 
-    def _bracket(self, number: int) -> int:
-        place = zlib.crc32(str(number).encode()) / 2**32 * self._bounds[-1]
-        return next(index for index, bound in enumerate(self._bounds) if place < bound)
-
-
-class Median(_Ranking):
-    """A trial below the median of those that reached the rung is stopped (Golovin et al. 2017)."""
-
-    def goes_on(self, number: int, iteration: int) -> bool:
-        count = self.count(iteration)
-        return count < GRACE or self.better(number, iteration) < count / 2
+    def to_finish(self, paused: Sequence[int], finished: Collection[int], is_drawing: bool) -> int | None:
+        quota = (len(paused) + len(finished)) / FINISHED
+        others, done = [number for number in paused if number], sum(number != 0 for number in finished)
+        if others and done < (floor(quota) if is_drawing else ceil(quota)):
+            return max(others, key=lambda number: (self._own[number], -number))
+        is_defaults_turn = done >= DEFAULT_AFTER or not is_drawing
+        return 0 if 0 in paused and is_defaults_turn else None

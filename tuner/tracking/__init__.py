@@ -1,4 +1,4 @@
-"""Who remembers for people: MLflow and the terminal."""
+"""Shows studies to people: MLflow, the report and the terminal."""
 
 import os
 

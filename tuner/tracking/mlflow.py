@@ -1,250 +1,203 @@
-"""MLflow's picture of a study: an experiment of the job's name, a run for it, and a child run for each trial.
+"""Keeps MLflow current while a study runs, off the search's path, and draws it anew from a study's records."""
 
-It is a projection of the study's records and can be drawn again at any time. What is written twice is the
-same twice: metrics carry the trial's own clock, and the tag `outcome` is written last, so that a child whose
-tag agrees with its record is complete.
-"""
-
-import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+from threading import Event, Thread
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from tuner.job import JobSpec
-from tuner.pace import slowed
-from tuner.race import best, judged
-from tuner.tracking.dashboard import VIEW_TAG, description, is_server, leaderboard, safe_name
-from tuner.trial import Measurement, Outcome, Record
+from tuner.errors import TunerError, Unreadable
+from tuner.spec.trial import Record
+from tuner.tracking.dashboard import is_server
+from tuner.tracking.mlflow_runs import StudyRuns
+from tuner.tracking.report.sources import Sources
 
 AWAY = (MlflowException, OSError, SQLAlchemyError)
-"""What MLflow's client raises when its server or database does not answer."""
-SHORT_WAITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-STUDY, TRIAL, OUTCOME, NOTE = "tuner.study", "tuner.trial", "outcome", "note"
-SLOWED = "slowed by its node"
-PARENT, TEXT = "mlflow.parentRunId", "mlflow.note.content"
-RUNNING, INTERRUPTED = "running", "interrupted"
-STATUS = {
-    RUNNING: "RUNNING",
-    INTERRUPTED: "KILLED",
-    Outcome.COMPLETED.value: "FINISHED",
-    Outcome.PRUNED.value: "KILLED",
-    Outcome.OUT_OF_MEMORY.value: "FAILED",
-    Outcome.DIVERGED.value: "FAILED",
-    Outcome.CRASHED.value: "FAILED",
+"""MLflow's client raises these when its server or database does not answer."""
+CLIENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-
-ConfigText = Callable[[int], str | None]
-"""The resolved config of a trial, None as long as there is none."""
+LOG_IN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, hold the log-in"
+REFUSED = {
+    400: "it refuses what the tuner writes: is it MLflow 3.13 or later?",
+    401: f"it wants a log-in: {LOG_IN}",
+    403: f"it forbids that: {LOG_IN}; a host name must be among the server's --allowed-hosts",
+}
+"""What to do about answers of a server that is there."""
+PERIOD = 60.0
+"""Seconds between two drawings of the report, and until a server that was away is asked again."""
+SHARE = 0.05
+"""Drawing the report takes at most this share of the time."""
 
 logger = logging.getLogger(__name__)
 
 
-class MlflowTracker:
-    """A study.Watcher that no absence of MLflow stops: what it missed is made good at the next change."""
+@dataclass(frozen=True)
+class Server:
+    uri: str
+    """The address of a server, or of MLflow's database."""
+    artifacts: Path
+    """The folder of the artifacts, where there is no server."""
 
-    def __init__(
-        self, uri: str, artifacts: Path, job: JobSpec, study_id: str, config_text: ConfigText
-    ) -> None:
-        self._uri = uri
-        self._artifacts = artifacts
-        self._job = job
-        self._study_id = study_id
-        self._config_text = config_text
-        self._runs: StudyRuns | None = None
-        self._missed: dict[int, Record] = {}
-        self._away = False
-
-    def begin(self, records: Iterable[Record]) -> None:
-        with self._undisturbed():
-            self._catch_up(records)
-
-    def changed(self, record: Record) -> None:
-        with self._undisturbed():
-            self._catch_up([record])
-
-    def end(self, records: Iterable[Record], *, finished: bool) -> None:
-        """`finished` is false when the study was interrupted and waits to go on."""
-        shown = list(records)
-        with self._undisturbed():
-            self._catch_up(shown).close(shown, finished=finished)
-
-    def _catch_up(self, records: Iterable[Record]) -> "StudyRuns":
-        self._missed |= {record.trial.number: record for record in records}
-        self._runs = self._runs or self._open()
-        for number in sorted(self._missed):
-            self._runs.write(self._missed[number], self._config_text(number))
-            del self._missed[number]
-        return self._runs
-
-    def _open(self) -> "StudyRuns":
-        for name, value in SHORT_WAITS.items():
+    def client(self) -> MlflowClient:
+        for name, value in CLIENT.items():
             os.environ.setdefault(name, value)
-        client = MlflowClient(self._uri)
-        artifacts = None if is_server(self._uri) else self._artifacts.resolve().as_uri()
-        return StudyRuns(client, _experiment(client, self._job.name, artifacts), self._job, self._study_id)
+        return MlflowClient(self.uri)
+
+    def open(self, study_id: str, sources: Sources) -> StudyRuns:
+        """Raises AWAY."""
+        client = self.client()
+        return StudyRuns(client, self.experiment(client, sources.job.name), study_id, sources)
+
+    def delete(self, name: str) -> None:
+        """Deletes the experiment of that name, where there is one. Raises TunerError when MLflow does not answer."""
+        try:
+            client = self.client()
+            if found := client.get_experiment_by_name(name):
+                client.delete_experiment(found.experiment_id)
+        except AWAY as error:
+            raise TunerError(told(error, self.uri)) from error
+
+    def experiment(self, client: MlflowClient, name: str) -> str:
+        """Returns the experiment of that name, made or brought back where it is not there. Raises AWAY."""
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            artifacts = None if is_server(self.uri) else self.artifacts.resolve().as_uri()
+            return str(client.create_experiment(name, artifacts))
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+
+class MlflowTracker:
+    """Shows a study, as its callback. No absence of MLflow stops or slows it: what was missed is made good later."""
+
+    def __init__(self, server: Server, study_id: str, read: Callable[[], Sources]) -> None:
+        self._server, self._study_id, self._read = server, study_id, read
+        self._runs: StudyRuns | None = None
+        self._news, self._over = Event(), Event()
+        self._told: int | str | None = None
+        self._study = "STUDY"
+        self._ended, self._next_report = -1, 0.0
+        self._thread = Thread(target=self._follow, name="MLflow", daemon=True)
+
+    def begin(self) -> None:
+        """Starts to show the study."""
+        self._news.set()
+        self._thread.start()
+
+    def changed(self, _record: Record) -> None:
+        self._news.set()
+
+    def end(self) -> None:
+        """Returns once everything is shown, or MLflow does not answer."""
+        self._over.set()
+        self._news.set()
+        self._thread.join()
+        with self._undisturbed():
+            sources = self._sources()
+            self._write(sources).close(sources)
+        if self._told is not None:
+            name = self._study
+            logger.warning(
+                "MLflow does not show all of study %s: `tuner sync-mlflow %s` draws it", name, name
+            )
+
+    def _follow(self) -> None:
+        while not self._over.is_set():
+            self._news.wait(PERIOD)
+            self._news.clear()
+            if not self._over.is_set():
+                self._show()
+
+    def _show(self) -> None:
+        with self._undisturbed():
+            self._write(self._sources())
+
+    def _sources(self) -> Sources:
+        """Reads the study. Raises Unreadable."""
+        try:
+            sources = self._read()
+        except (SQLAlchemyError, StorageInternalError) as error:
+            raise Unreadable(f"the studies' database cannot be read: {_first_line(error)}") from error
+        self._study = sources.job.name
+        return sources
+
+    def _write(self, sources: Sources) -> StudyRuns:
+        self._runs = self._runs or self._server.open(self._study_id, sources)
+        self._runs.write(sources)
+        ended = sum(record.outcome is not None for record in sources.records)
+        is_due = time.monotonic() >= self._next_report and ended != self._ended
+        if is_due or self._over.is_set():
+            begun = time.monotonic()
+            self._runs.report(sources)
+            self._ended = ended
+            self._next_report = begun + max(PERIOD, (time.monotonic() - begun) / SHARE)
+        return self._runs
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
         try:
             yield
-        except AWAY as error:
-            if not self._away:
-                reason = str(error).partition("\n")[0]
-                logger.warning("MLflow does not answer; the search goes on and is shown later: %s", reason)
-            self._away, self._runs = True, None
+        except Exception as error:  # no drawing of a page may end a search
+            status = _status(error)
+            if self._told != status:
+                logger.warning("%s; the search goes on and is shown later", told(error, self._server.uri))
+            self._told, self._runs = status, None
         else:
-            self._away = False
+            self._told = None
 
 
-@dataclass
-class Child:
-    """The run of a trial."""
-
-    run_id: str
-    start: int
-    """Milliseconds; the zero of its metrics' clock."""
-    outcome: str = ""
-    iteration: int = 0
-    """Of the last measurement that is known to be written."""
-    config: str | None = None
-    """That is known to be written: short of memory, a trial's changes."""
+def sync(server: Server, study_id: str, sources: Sources) -> None:
+    """Draws a study that nobody drives. Raises TunerError when MLflow does not answer."""
+    try:
+        runs = server.open(study_id, sources)
+        runs.write(sources)
+        runs.report(sources)
+        runs.close(sources)
+    except AWAY as error:
+        raise TunerError(told(error, server.uri)) from error
 
 
-class StudyRuns:
-    """The runs of one study: those that are there already, and those to come. Raises AWAY."""
-
-    def __init__(self, client: MlflowClient, experiment: str, job: JobSpec, study_id: str) -> None:
-        self._client = client
-        self._experiment = experiment
-        self._job = job
-        self._study_id = study_id
-        runs = client.search_runs([experiment], f"tags.`{STUDY}` = '{study_id}'", max_results=50_000)
-        self._children = {int(run.data.tags[TRIAL]): _child(run) for run in runs if TRIAL in run.data.tags}
-        self._parent = self._open_parent([run for run in runs if TRIAL not in run.data.tags])
-        self._describe()
-
-    def write(self, record: Record, config: str | None) -> None:
-        number = record.trial.number
-        if number not in self._children:
-            self._children[number] = self._create(record)
-        child = self._children[number]
-        if record.outcome and child.outcome == record.outcome.value:
-            return
-        self._write_measurements(child, record)
-        if config is not None and child.config != config:
-            self._client.log_text(child.run_id, config, "config.py")
-            child.config = config
-        if record.note:
-            self._client.set_tag(child.run_id, NOTE, record.note)
-        self._set_outcome(child, record.outcome.value if record.outcome else RUNNING, record.ended)
-
-    def close(self, records: Iterable[Record], *, finished: bool) -> None:
-        """Leaves no run RUNNING."""
-        for record in records:
-            if record.outcome is None:
-                self._set_outcome(self._children[record.trial.number], INTERRUPTED)
-        for number in slowed(records):
-            self._client.set_tag(self._children[number].run_id, SLOWED, "true")
-        metric = self._job.objective.metric
-        if first := best(self._job, records):
-            self._client.log_metric(self._parent, safe_name(f"best.{metric}"), first.value(metric) or 0.0)
-            self._client.set_tag(self._parent, "best trial", str(first.trial.number))
-        if found := judged(self._job, records):
-            self._client.set_tag(self._parent, "verdict", found.ruling)
-        self._client.set_terminated(self._parent, "FINISHED" if finished else "KILLED")
-
-    def _open_parent(self, found: list[Run]) -> str:
-        tags = {STUDY: self._study_id}
-        run = found[0] if found else self._client.create_run(self._experiment, None, tags, self._job.name)
-        run_id: str = run.info.run_id
-        facts = {key: value for key, value in _facts(self._job).items() if key not in run.data.params}
-        params = [Param(key, value) for key, value in facts.items()]
-        budget = [
-            RunTag(f"budget.{key}", f"{value:g}") for key, value in self._job.budget if value is not None
-        ]
-        self._client.log_batch(run_id, params=params, tags=budget)
-        self._client.update_run(run_id, STATUS[RUNNING])
-        return run_id
-
-    def _describe(self) -> None:
-        view = json.dumps(leaderboard(self._job, self._parent))
-        self._client.set_experiment_tag(self._experiment, VIEW_TAG, view)
-        self._client.set_experiment_tag(self._experiment, TEXT, description(self._job))
-
-    def _create(self, record: Record) -> Child:
-        number, start = record.trial.number, _milliseconds(record.started)
-        tags = {STUDY: self._study_id, TRIAL: str(number), PARENT: self._parent}
-        name = f"trial {number}" if number else "trial 0 (default)"
-        if record.trial.repeats is not None:
-            name += f" ({record.trial.repeats} again)"
-            tags["repeats"] = str(record.trial.repeats)
-        run = self._client.create_run(self._experiment, start, tags, name)
-        return Child(run.info.run_id, start)
-
-    def _write_measurements(self, child: Child, record: Record) -> None:
-        params = {**record.trial.params, "seed": record.trial.seed}
-        entries = [Param(safe_name(name), str(value)) for name, value in params.items()]
-        self._client.log_batch(child.run_id, params=entries)
-        for measurement in record.measurements:
-            if measurement.iteration > child.iteration:
-                self._client.log_batch(child.run_id, metrics=_metrics(measurement, child.start))
-                child.iteration = measurement.iteration
-
-    def _set_outcome(self, child: Child, outcome: str, ended: datetime | None = None) -> None:
-        if child.outcome == outcome:
-            return
-        if outcome == RUNNING:
-            self._client.update_run(child.run_id, STATUS[outcome])
-        else:
-            self._client.set_terminated(child.run_id, STATUS[outcome], _milliseconds(ended))
-        self._client.set_tag(child.run_id, OUTCOME, outcome)
-        child.outcome = outcome
+def told(error: Exception, uri: str) -> str:
+    """Says what a server has answered and what to do about it, that there was no answer, or what else failed."""
+    address = urlsplit(uri)
+    where = (
+        f"MLflow at {address.scheme}://{address.hostname or ''}{address.path}"
+        if address.hostname
+        else "MLflow"
+    )
+    reason = _first_line(error)
+    if isinstance(error, TunerError):
+        return reason
+    if not isinstance(error, AWAY):
+        return f"the study cannot be drawn for {where}, by an error of the tuner: {error!r}"
+    if (status := _status(error)) in REFUSED:
+        return f"{where} answers {status}, {REFUSED[int(status)]} ({reason})"
+    return f"{where} does not answer: {reason}"
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        return str(client.create_experiment(name, artifacts))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
-def _child(run: Run) -> Child:
-    return Child(run.info.run_id, run.info.start_time, run.data.tags.get(OUTCOME, ""))
-
-
-def _facts(job: JobSpec) -> dict[str, str]:
-    """What stays the same as long as the study lives: MLflow's params cannot be changed."""
-    return {
-        "config": job.config.name,
-        "objective": job.objective.text,
-        "iterations": str(job.fidelity.iterations),
-        "rungs": job.fidelity.rungs_text,
-        "schedule": job.fidelity.schedule,
-        "global_batch": str(job.resources.global_batch),
-        "sampler": job.search.sampler,
-        "scheduler": job.search.scheduler,
-        "seed": str(job.seed),
-    }
-
-
-def _metrics(measurement: Measurement, start: int) -> list[Metric]:
-    timestamp = start + round(measurement.seconds * 1000)
-    values = {safe_name(name): value for name, value in measurement.metrics.items()}
-    values |= {f"system/{name}": value for name, value in measurement.conditions.items()}
-    return [Metric(name, value, timestamp, measurement.iteration) for name, value in values.items()]
-
-
-def _milliseconds(moment: datetime | None) -> int:
-    return round((moment.timestamp() if moment else time.time()) * 1000)
+def _status(error: Exception) -> int | str:
+    """Returns the HTTP status of an answer, or the kind of the error where there was none."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return int(response.status_code)
+    if isinstance(error, MlflowException) and (status := error.get_http_status_code()) in REFUSED:
+        return int(status)
+    return "away" if isinstance(error, AWAY) else type(error).__name__

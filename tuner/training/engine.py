@@ -1,79 +1,93 @@
-"""One rank's part of one training, through mmcv's runner: from stop to stop."""
+"""Trains one rank's part of one training through mmcv's runner, from one evaluation point to the next."""
 
 import copy
 import logging
-import shutil
 import time
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
-import torch
+import numpy as np
 import torch.distributed as dist
 from mmcv.cnn.utils import revert_sync_batchnorm
 from mmcv.runner import IterBasedRunner
-from mmcv.utils import Config as MmcvConfig
-from mmcv.utils import get_logger, import_modules_from_strings
+from mmcv.utils import ConfigDict
 from mmseg.apis import set_random_seed
 from mmseg.core import build_optimizer
-from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
 from torch import nn
 
-from tuner.errors import CorruptPicture, OutOfMemory
-from tuner.files import write_text
-from tuner.overrides import PICTURE_CACHE, pictures_at_once
-from tuner.paths import AnyPath, TrialFolder
+from tuner.errors import CorruptImage, Left
+from tuner.files.paths import AnyPath, TrialFolder
+from tuner.files.writing import folder_here, write_text
+from tuner.models.pretrained import load_weights
+from tuner.servers.progress import Progress
+from tuner.sizing.own_entry import own_entry
+from tuner.sizing.precision import FLOAT32, precision_of
+from tuner.sizing.trial_config import images_at_once
+from tuner.spec.trial import Config, Measurement, RankInfo
 from tuner.training import checkpoint
-from tuner.training.conditions import Conditions
-from tuner.training.config import text
-from tuner.training.cost import cost
-from tuner.training.data import TrainBatches, name_corrupt_pictures
-from tuner.training.evaluation import evaluate
-from tuner.training.losses import Losses
-from tuner.training.picture_cache import remember_pictures
-from tuner.training.sweep import sweep
-from tuner.training.trainee import Trainee
-from tuner.trial import Config, Measurement, Place
+from tuner.training.config.config import text, with_imports
+from tuner.training.data.data import TrainBatches, name_corrupt_images
+from tuner.training.data.datasets import build
+from tuner.training.data.image_cache import remember_images
+from tuner.training.divergence import LossMonitor
+from tuner.training.evaluation.confusion import Confusion
+from tuner.training.evaluation.cost import cost
+from tuner.training.evaluation.evaluation import evaluate
+from tuner.training.evaluation.strips import Strips
+from tuner.training.evaluation.sweep import sweep
+from tuner.training.gpu_memory import shortage_as_out_of_memory
+from tuner.training.precision import LossScalingOptimizerHook, autocast, use_precision
+from tuner.training.system_metrics import SystemMetrics
+from tuner.training.train_step import TrainStep
 
 logger = logging.getLogger("tuner.training")
-for name in ("mmcv", "mmseg"):
-    get_logger(name).setLevel(logging.WARNING)  # they list every tensor of every model
 
 
 class Training:
     """Takes up the folder's checkpoint where there is one; then as if it had never stopped."""
 
-    def __init__(self, config: Config, folder: AnyPath, place: Place) -> None:
-        self._config, self._place = copy.deepcopy(config), place
+    def __init__(self, config: Config, folder: AnyPath, rank_info: RankInfo, attempt: int = 1) -> None:
+        self._config, self._rank_info = copy.deepcopy(config), rank_info
         self._files = TrialFolder(folder)
-        if place.rank == 0:
+        self._own_checkpoint = self._files.checkpoint_of(attempt)
+        self.progress = Progress()
+        if rank_info.rank == 0:
             write_text(self._files.config, text(config))
-        with _memory_told():
-            self._segmentor = segmentor(self._config, place)
+        with shortage_as_out_of_memory():
+            self._prepare(config)
+
+    def _prepare(self, config: Config) -> None:
+        rank_info = self._rank_info
+        self._segmentor = segmentor(self._config, rank_info)
         self._validation = validation_set(self._config)
-        self._runner = _runner(self._config, self._segmentor, place, self._work_dir())
-        self._meta: checkpoint.Meta = {
-            "iteration": 0,
-            "seconds": 0.0,
-            "measurement": None,
-        }
-        self._losses = Losses()
-        if self._files.checkpoint.exists():
-            self._resume()
-        self._pending = self._measured_at_checkpoint()
-        dataset = build_dataset(self._config["data"]["train"])
-        for pictures in (dataset.dataset, self._validation):
-            remember_pictures(pictures, self._config.get(PICTURE_CACHE, 0))
-        self._batches = TrainBatches(dataset, config, place, first=self.iteration)
-        self._conditions = Conditions(self._config, place, self._batches)
+        facts = {name: getattr(self._validation, name) for name in ("CLASSES", "PALETTE")}
+        self._facts = {name: np.asarray(value).tolist() for name, value in facts.items()}
+        self._runner = make_runner(
+            self._config, self._segmentor, rank_info, folder_here(self._files.root, self)
+        )
+        self._runner.meta = {"seed": config.get("seed"), "exp_name": self._files.root.name, **self._facts}
+        self._meta: checkpoint.Meta = {"iteration": 0, "seconds": 0.0, "measurement": None}
+        self._losses = LossMonitor()
+        self._strips = Strips(self._config, self._files, self._facts["CLASSES"], self._facts["PALETTE"])
+        self._runner.call_hook("before_run")
+        found = self._files.checkpoints()
+        if found:
+            self._resume(found[0])
+        checkpoint.check_agreed(self.iteration, rank_info)
+        self._older = [each for each in found if each != self._own_checkpoint]
+        """The checkpoints of earlier attempts, until there is one of this."""
+        told = self._meta["measurement"]
+        self._pending = Measurement(**told) if told else None
+        dataset = build(self._config["data"]["train"])
+        for images in (dataset.dataset, self._validation):
+            remember_images(images, own_entry(self._config).image_cache)
+        self._batches = TrainBatches(dataset, config, rank_info, first=self.iteration)
+        self._system_metrics = SystemMetrics(self._config, rank_info, self._batches)
         self._cost: dict[str, float] | None = None
         self._every = config["checkpoint_config"]["interval"]
-        self._runner.call_hook("before_run")
+        seen = getattr(self._segmentor, "backbone", self._segmentor)
+        seen.register_forward_pre_hook(lambda *_: self.progress.beat())
         self._runner.call_hook("before_epoch")
 
     @property
@@ -82,114 +96,140 @@ class Training:
 
     @property
     def has_news(self) -> bool:
-        """A measurement of the checkpoint that was taken up, not told yet."""
+        """Tells whether the checkpoint that was taken up has a measurement that was not told yet."""
         return self._pending is not None
 
-    def step(self, stops: tuple[int, ...]) -> Measurement:
-        """Trains to the next stop, evaluates and saves; what the checkpoint was saved with is told again.
+    def step(self, evaluation_points: tuple[int, ...]) -> Measurement:
+        """Trains to the next evaluation point, evaluates and saves; what the checkpoint was saved with is told again.
 
-        Raises Diverged when the loss has exploded, OutOfMemory when the device has no room, Crashed where a
-        picture cannot be read or the checkpoint not be written.
+        Raises Left when asked to, with its checkpoint saved, Diverged when the loss has exploded, OutOfMemory when the
+        device has no room, Crashed where a image cannot be read or the checkpoint not be written.
         """
         if self._pending:
             told, self._pending = self._pending, None
             return told
-        until = next(stop for stop in stops if stop > self.iteration)
+        first = self.iteration + (self._meta["measurement"] is not None or self.iteration == 0)
+        until = next(stop for stop in evaluation_points if stop >= first)
         try:
-            with _memory_told():
-                return self._train_and_evaluate(until, is_last=until == stops[-1])
-        except CorruptPicture as error:  # a loader process puts its traceback before it
-            raise CorruptPicture(str(error).rpartition("CorruptPicture: ")[2].strip()) from error
+            with shortage_as_out_of_memory():
+                return self._train_and_evaluate(until, length=evaluation_points[-1])
+        except Left:
+            self._save_unsaved()
+            raise
+        except CorruptImage as error:  # a loader process puts its traceback before it
+            raise CorruptImage(str(error).rpartition("CorruptImage: ")[2].strip()) from error
 
-    def _train_and_evaluate(self, until: int, is_last: bool) -> Measurement:
-        begun = time.perf_counter() - self._meta["seconds"]
-        self._conditions.begin()
+    def _train_and_evaluate(self, until: int, length: int) -> Measurement:
+        begun = self._begun = time.perf_counter() - self._meta["seconds"]
+        self._system_metrics.begin()
         while self.iteration < until:
+            self.progress.begin()
             self._runner.train(self._batches)
-            self._conditions.count()
-            self._losses.add(self._runner.outputs["log_vars"]["loss"], self.iteration)
+            self._system_metrics.count()
+            self._losses.add(self._runner.outputs["log_vars"]["loss"], self.iteration, length)
             if self.iteration % self._every == 0 and self.iteration < until:
                 self._save(seconds=time.perf_counter() - begun)
-        conditions = self._conditions.read()
-        metrics = self._evaluate() | self._measured_cost()
+        system_metrics = self._system_metrics.read()
+        self.progress.begin()
+        self.progress.may_break_off = self._rank_info.rank == 0
+        self._strips.iteration = until
+        record = Confusion(len(self._validation)) if until == length else None
+        metrics = self._measured(record) | self._measured_cost()
+        if record and self._rank_info.rank == 0 and len(record.whole):
+            record.write(self._files.confusion, until)
         metrics["loss"] = self._losses.mean()
-        if is_last and (counts := self._config.get("sweep_centers")):
+        if until == length and (counts := own_entry(self._config).sweep_centers):
             swept = sweep(self._segmentor, counts, False, self._evaluate, len(self._validation))
             metrics |= {f"mIoU.centers_{each.centers}": each.metrics["mIoU"] for each in swept}
-        measurement = Measurement(until, metrics, time.perf_counter() - begun, conditions)
+        self.progress.may_break_off = False
+        seconds = time.perf_counter() - begun
+        measurement = Measurement(until, metrics, seconds, system_metrics, self._losses.take_curve())
         told = asdict(measurement)
         self._save(seconds=measurement.seconds, measurement=told)
         return measurement
 
-    def _evaluate(self) -> dict[str, float]:
-        if self._place.ranks > 1:
+    def _measured(self, record: Confusion | None) -> dict[str, float]:
+        """Evaluates as precisely as is trained; at the end, where `record` is, in float32 too, which counts."""
+        precision = precision_of(self._config)
+        if precision == FLOAT32:
+            return self._evaluate(self._strips, record)
+        with autocast(precision, self._rank_info):
+            found = self._evaluate(None if record else self._strips)
+        if record is None:
+            return found
+        as_trained = {f"{name}.{precision}": value for name, value in found.items() if "." not in name}
+        return self._evaluate(self._strips, record) | as_trained
+
+    def _evaluate(self, strips: Strips | None = None, record: Confusion | None = None) -> dict[str, float]:
+        if self._rank_info.ranks > 1:
             for buffer in self._segmentor.buffers():
                 dist.broadcast(buffer, src=0)
-        data = {**self._config["data"], "samples_per_gpu": pictures_at_once(self._config)}
-        return evaluate(self._segmentor, self._validation, data, self._place)
+        data = {**self._config["data"], "samples_per_gpu": images_at_once(self._config)}
+        asked = self._config.get("evaluation")
+        return evaluate(self._segmentor, self._validation, data, self._rank_info, asked, strips, record)
 
     def _measured_cost(self) -> dict[str, float]:
-        """Once, on the first rank, for which the others wait when it saves."""
-        if self._cost is None and self._place.rank == 0:
-            self._cost = cost(self._config, self._segmentor, self._validation[0], self._place)
+        """Measures the cost once, on the first rank, for which the others wait when it saves."""
+        if self._cost is None and self._rank_info.rank == 0:
+            self._cost = cost(self._config, self._segmentor, self._validation[0], self._rank_info)
         return self._cost or {}
 
     def _save(self, **changes: Any) -> None:
         self._meta |= {"iteration": self.iteration, "measurement": None, **changes}
-        if self._place.rank == 0:
-            meta = {**self._meta, "losses": asdict(self._losses), "CLASSES": list(self._validation.CLASSES)}
-            checkpoint.save(self._files.checkpoint, self._segmentor, self._runner.optimizer, meta)
-        if self._place.ranks > 1 and self._meta["measurement"]:
+        if self._rank_info.rank == 0:
+            meta = {
+                **self._meta,
+                "losses": asdict(self._losses),
+                **self._facts,
+                "gradients": checkpoint.unfinished_gradients(self._segmentor, self._config, self.iteration),
+                "fp16": self._runner.meta.get("fp16", {}),
+            }
+            checkpoint.save(self._own_checkpoint, self._segmentor, self._runner.optimizer, meta)
+            while self._older:
+                self._older.pop().unlink(missing_ok=True)
+        if self._rank_info.ranks > 1 and self._meta["measurement"]:
             dist.barrier()
 
-    def _resume(self) -> None:
-        meta = checkpoint.load(self._files.checkpoint, self._segmentor, self._runner.optimizer)
+    def _save_unsaved(self) -> None:
+        """Saves what was trained since the last checkpoint; all ranks return when it is there, if all call it."""
+        if self.iteration > self._meta["iteration"]:
+            self._save(seconds=time.perf_counter() - self._begun)
+        if self._rank_info.ranks > 1 and not self.progress.may_break_off:
+            dist.barrier()
+
+    def _resume(self, file: AnyPath) -> None:
+        meta = checkpoint.load(file, self._segmentor, self._runner.optimizer)
         self._meta |= {key: meta[key] for key in self._meta}
-        self._losses = Losses(**meta["losses"])
+        self._losses = LossMonitor(**meta["losses"])
         self._runner._iter = meta["iteration"]
-
-    def _work_dir(self) -> str:
-        """For what mmcv's hooks write: of a trial at a URL, it stays on the node while this lives."""
-        if isinstance(self._files.root, Path):
-            return str(self._files.root)
-        folder = mkdtemp(prefix="tuner-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return folder
-
-    def _measured_at_checkpoint(self) -> Measurement | None:
-        told = self._meta["measurement"]
-        return Measurement(**told) if told else None
+        self._runner.meta["fp16"] = meta.get("fp16", {})
+        checkpoint.put_gradients(meta.get("gradients", {}), self._segmentor)
 
 
-@contextmanager
-def _memory_told() -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(str(error).splitlines()[0]) from error
-
-
-def segmentor(config: Config, place: Place) -> nn.Module:
-    """The model with its first weights, a function of the config's seed."""
-    import_modules_from_strings(**config.get("custom_imports", {"imports": []}))
+def segmentor(config: Config, rank_info: RankInfo) -> nn.Module:
+    """Builds the model with its first weights, a function of the config's seed."""
+    with_imports(config, "config")
     set_random_seed(config.get("seed") or 0)
-    model = build_segmentor(MmcvConfig(config["model"])._cfg_dict)
+    model = build_segmentor(ConfigDict(config["model"]))
     model.init_weights()
-    torch.backends.cudnn.benchmark = bool(config.get("cudnn_benchmark"))
-    if place.device == "cpu" or place.ranks == 1:
+    if config.get("load_from"):
+        load_weights(model, config["load_from"])
+    use_precision(config, rank_info)
+    if rank_info.device == "cpu" or rank_info.ranks == 1:
         model = revert_sync_batchnorm(model)
-    return model.to(place.device)  # type: ignore[no-any-return]
+    return model.to(rank_info.device)  # type: ignore[no-any-return]
 
 
 def validation_set(config: Config) -> Any:
-    dataset = build_dataset(config["data"]["val"], {"test_mode": True})
-    name_corrupt_pictures(dataset)
+    dataset = build(config["data"]["val"], test_mode=True)
+    name_corrupt_images(dataset)
     return dataset
 
 
-def _runner(config: Config, model: nn.Module, place: Place, work_dir: str) -> IterBasedRunner:
+def make_runner(config: Config, model: nn.Module, rank_info: RankInfo, work_dir: str) -> IterBasedRunner:
+    """Builds mmcv's runner with the config's optimizer and hooks; mmcv changes the config on the way."""
     runner = IterBasedRunner(
-        Trainee(model, place, config),
+        TrainStep(model, rank_info, config),
         optimizer=build_optimizer(model, config["optimizer"]),
         work_dir=work_dir,
         logger=logger,
@@ -203,4 +243,7 @@ def _runner(config: Config, model: nn.Module, place: Place, work_dir: str) -> It
         momentum_config=config.get("momentum_config"),
         custom_hooks_config=config.get("custom_hooks"),
     )
+    for hook in runner.hooks:
+        if isinstance(hook, LossScalingOptimizerHook):
+            runner.model.loss_scale = hook.scale
     return runner

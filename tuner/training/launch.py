@@ -1,7 +1,6 @@
 """A training outside any search: from stop to stop to its end, in one process or several."""
 
 import logging
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,17 +8,20 @@ import torch
 from torch import nn
 from torch.multiprocessing.spawn import spawn
 
-from tuner.errors import BadInput
-from tuner.files import write_text
-from tuner.overrides import value_at
-from tuner.paths import TrialFolder
+from tuner.errors import BadInput, TunerError
+from tuner.files.paths import TrialFolder
+from tuner.files.writing import write_text
+from tuner.servers.ports import LOOPBACK, free_ports
+from tuner.sizing.config_paths import value_at
+from tuner.sizing.trial_config import with_metric
+from tuner.spec.trial import Config, Measurement, RankInfo, Swept
 from tuner.training import checkpoint
-from tuner.training.config import text
+from tuner.training.config.config import text
 from tuner.training.engine import Training, segmentor, validation_set
-from tuner.training.evaluation import evaluate
+from tuner.training.evaluation.evaluation import evaluate
+from tuner.training.evaluation.sweep import sweep
+from tuner.training.messages import said
 from tuner.training.process_group import join
-from tuner.training.sweep import sweep
-from tuner.trial import Config, Measurement, Place, Swept
 
 Tell = Callable[[Measurement], None]
 
@@ -30,38 +32,46 @@ def train(config: Config, folder: Path, ranks: int, tell: Tell) -> None:
     With GPUs, one process a GPU; without, gloo processes that share the cores.
     Raises BadInput when the folder belongs to another training.
     """
-    _claim(folder, config)
+    claim(folder, config)
     if torch.cuda.is_available() and ranks > torch.cuda.device_count():
         raise BadInput.of("--gpus", f"this machine has {torch.cuda.device_count()} GPUs, got {ranks}")
     if ranks == 1:
         _train_rank(0, 1, "", config, folder, tell)
     else:
-        arguments = (ranks, _free_address(), config, folder, tell)
+        address = f"{LOOPBACK}:{free_ports(0)[0]}"
+        arguments = (ranks, address, config, folder, tell)
         spawn(_train_rank, arguments, nprocs=ranks)  # type: ignore[no-untyped-call]
 
 
 def evaluate_checkpoint(config: Config, weights: Path) -> dict[str, float]:
-    """The metrics of a checkpoint on the validation pictures. Raises BadInput when it does not fit."""
-    model, place = _loaded(config, weights)
-    return evaluate(model, validation_set(config), config["data"], place)
+    """Returns the metrics of a checkpoint on the validation images. Raises BadInput when it does not fit."""
+    model, rank_info = _loaded(config, weights)
+    return evaluate(model, validation_set(config), config["data"], rank_info, config.get("evaluation"))
 
 
 def sweep_checkpoint(
     config: Config, weights: Path, counts: Sequence[int], per_stage: bool
 ) -> Iterator[Swept]:
-    """A checkpoint at several numbers of centers. Raises BadInput when it or its config does not fit."""
-    model, place = _loaded(config, weights)
-    dataset = validation_set(config)
-    return sweep(
-        model, counts, per_stage, lambda: evaluate(model, dataset, config["data"], place), len(dataset)
-    )
+    """Measures a checkpoint at several numbers of centers. Raises BadInput when it or its config does not fit."""
+    model, rank_info = _loaded(config, weights)
+    dataset, asked = validation_set(config), with_metric(config, "mIoU").get("evaluation")
+
+    def measure() -> dict[str, float]:
+        return evaluate(model, dataset, config["data"], rank_info, asked)
+
+    return sweep(model, counts, per_stage, measure, len(dataset))
 
 
-def _loaded(config: Config, weights: Path) -> tuple[nn.Module, Place]:
-    place = Place(device="cuda:0" if torch.cuda.is_available() else "cpu")
-    model = segmentor(config, place)
+def _loaded(config: Config, weights: Path) -> tuple[nn.Module, RankInfo]:
+    rank_info = RankInfo(device="cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        model = segmentor(config, rank_info)
+    except TunerError:
+        raise
+    except Exception as error:
+        raise BadInput.of("config", f"model: {said(error)}") from error
     checkpoint.load(weights, model)
-    return model, place
+    return model, rank_info
 
 
 def _train_rank(rank: int, ranks: int, address: str, config: Config, folder: Path, tell: Tell) -> None:
@@ -72,22 +82,17 @@ def _train_rank(rank: int, ranks: int, address: str, config: Config, folder: Pat
         torch.set_num_threads(max(1, torch.get_num_threads() // ranks))
     training = Training(config, folder, join(rank, ranks, address, float(torch.cuda.is_available())))
     length, every = config["runner"]["max_iters"], value_at(config, "evaluation.interval")
-    stops = (*range(every, length, every), length)
+    evaluation_points = (*range(every, length, every), length)
     while training.iteration < length or training.has_news:
-        measurement = training.step(stops)
+        measurement = training.step(evaluation_points)
         if rank == 0:
             tell(measurement)
 
 
-def _claim(folder: Path, config: Config) -> None:
+def claim(folder: Path, config: Config) -> None:
+    """Refuses a folder with the training of another config. Raises BadInput."""
     file = TrialFolder(folder).config
     wanted = text(config)
     if file.exists() and file.read_text() != wanted:
         raise BadInput.of(str(folder), "holds another training: remove it, or name another --work-dir")
     write_text(file, wanted)
-
-
-def _free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"

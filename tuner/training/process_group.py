@@ -1,4 +1,4 @@
-"""How the ranks of a gang find each other: nccl between GPUs, gloo between CPU processes."""
+"""Connects the ranks of a gang: by NCCL between GPUs, by gloo between CPU processes."""
 
 import os
 import socket
@@ -8,31 +8,67 @@ import psutil
 import torch
 import torch.distributed as dist
 
-from tuner.errors import Crashed
-from tuner.trial import Place
+from tuner.errors import NoGpu
+from tuner.spec.trial import RankInfo
+from tuner.training.gpu_memory import shortage_as_out_of_memory
 
 TIMEOUT = timedelta(minutes=30)
 """Longest wait in a collective; a rank that died is noticed by its gang long before."""
 
-KEPT = 64 * 2**20
-"""Bytes of a GPU that PyTorch may keep for itself between trainings, for cuBLAS mostly."""
 
+def join(rank: int, ranks: int, address: str, gpus_per_rank: float) -> RankInfo:
+    """Blocks until all ranks are there, each on its current GPU; rank 0 listens at `address`, host:port.
 
-def join(rank: int, ranks: int, address: str, gpus_per_rank: float) -> Place:
-    """Blocks until all ranks are there, each on its current GPU; rank 0 listens at `address`, host:port."""
-    on_gpu = gpus_per_rank > 0 and torch.cuda.is_available()
-    device = f"cuda:{torch.cuda.current_device()}" if on_gpu else "cpu"
+    Raises NoGpu when GPUs were reserved that CUDA cannot use, OutOfMemory when one has no room for NCCL.
+    """
+    device = _gpu() if gpus_per_rank > 0 else torch.device("cpu")
+    if 0 < gpus_per_rank < 1:
+        torch.cuda.set_per_process_memory_fraction(
+            gpus_per_rank, device
+        )  # trials that share it keep their parts
     if ranks > 1:
-        backend = "nccl" if on_gpu and gpus_per_rank >= 1 else "gloo"
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface(address))  # else gloo takes the host name's
-        dist.init_process_group(
-            backend, init_method=f"tcp://{address}", rank=rank, world_size=ranks, timeout=TIMEOUT
+        nccl = gpus_per_rank >= 1
+        for library in ("GLOO", "NCCL"):  # otherwise gloo takes the host name's device, and NCCL the first
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", _interface(address))
+        with shortage_as_out_of_memory():
+            dist.init_process_group(
+                "nccl" if nccl else "gloo",
+                init_method=f"tcp://{address}",
+                rank=rank,
+                world_size=ranks,
+                timeout=TIMEOUT,
+                device_id=device if nccl else None,
+            )
+    return RankInfo(rank, ranks, str(device))
+
+
+def _gpu() -> torch.device:
+    if torch.cuda.is_available():
+        device = torch.device("cuda", torch.cuda.current_device())
+        _check_kernels(device)
+        return device
+    node, built = socket.gethostname(), torch.version.cuda or "no CUDA"
+    raise NoGpu(
+        f"node {node}: a GPU is reserved for this rank, but CUDA cannot be used there: look at `nvidia-smi` "
+        f"and at the driver's version; this PyTorch is built for {built}"
+    )
+
+
+def _check_kernels(device: torch.device) -> None:
+    """Raises NoGpu where this PyTorch has no kernels for a GPU as old as this."""
+    has = torch.cuda.get_device_capability(device)
+    built = [int(arch[3:].rstrip("af")) for arch in torch.cuda.get_arch_list() if arch.startswith("sm_")]
+    if built and has < divmod(min(built), 10):
+        oldest = ".".join(map(str, divmod(min(built), 10)))
+        raise NoGpu(
+            f"node {socket.gethostname()}: its GPU has compute capability {has[0]}.{has[1]}, but this PyTorch is "
+            f"built for {oldest} and newer: keep trials from the node by resources.labels, or install a PyTorch "
+            "that is built for it"
         )
-    return Place(rank, ranks, device)
 
 
 def _interface(address: str) -> str:
-    """The network device over which this process reaches host:port."""
+    """Returns the network device over which this process reaches host:port."""
     host, _, port = address.rpartition(":")
     family, kind, _, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as probe:
@@ -40,13 +76,3 @@ def _interface(address: str) -> str:
         own = probe.getsockname()[0]
     devices = psutil.net_if_addrs().items()
     return next(name for name, addresses in devices if own in [each.address for each in addresses])
-
-
-def check_memory_is_back(place: Place) -> None:
-    """Raises Crashed when an earlier training of this process still holds memory of the GPU."""
-    if place.device == "cpu":
-        return
-    torch.cuda.empty_cache()
-    held = torch.cuda.memory_allocated(place.device)
-    if held > KEPT:
-        raise Crashed(f"the training before holds {held / 2**20:.0f} MiB of the GPU: a new process is needed")

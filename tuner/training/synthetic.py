@@ -1,4 +1,4 @@
-"""A trainer without a model: learning curves by formula, for trying out searches and clusters.
+"""Trains without a model: learning curves by formula, for trying out searches and clusters.
 
 A config asks for it by `runner = dict(type='Synthetic', …)`; see configs/synthetic.py for its settings.
 """
@@ -9,37 +9,53 @@ import time
 import zlib
 from random import Random
 
-from tuner.errors import Crashed, Diverged, OutOfMemory
-from tuner.files import write_json, write_text
-from tuner.objective import COSTS
-from tuner.overrides import AGAINST, pictures_at_once
-from tuner.paths import AnyPath, TrialFolder
-from tuner.trial import Config, Measurement, Place
+from tuner.errors import Crashed, Diverged, Left, OutOfMemory
+from tuner.files.paths import AnyPath, TrialFolder
+from tuner.files.writing import write_json, write_text
+from tuner.servers.progress import Progress
+from tuner.sizing.own_entry import own_entry
+from tuner.sizing.trial_config import images_at_once
+from tuner.spec.objective import COSTS
+from tuner.spec.trial import Config, Measurement, RankInfo
 
 
 class SyntheticTraining:
-    """mIoU rises towards a height that falls off around the best learning rate, with noise by seed."""
+    """Lets mIoU rise towards a height that falls off around the best learning rate, with noise by seed."""
 
-    def __init__(self, config: Config, folder: AnyPath, place: Place) -> None:
-        self._config, self._place = config, place
-        self._progress = folder / "progress.json"
-        if place.rank == 0:
+    def __init__(self, config: Config, folder: AnyPath, rank_info: RankInfo) -> None:
+        self._config, self._rank_info = config, rank_info
+        self._file = folder / "progress.json"
+        if rank_info.rank == 0:
             write_text(TrialFolder(folder).config, f"config = {config!r}\n")
+        self.progress = Progress()
         self._iteration, self._pending = 0, False
-        if self._progress.exists():
-            self._iteration, self._pending = json.loads(self._progress.read_text())["iteration"], True
+        if self._file.exists():
+            known = json.loads(self._file.read_text())
+            self._iteration, self._pending = known["iteration"], known["is_measured"]
 
-    def step(self, stops: tuple[int, ...]) -> Measurement:
+    def step(self, evaluation_points: tuple[int, ...]) -> Measurement:
         if not self._pending:
-            begun, self._iteration = self._iteration, next(s for s in stops if s > self._iteration)
-            time.sleep(self._config["runner"]["seconds_per_iteration"] * (self._iteration - begun))
+            self._train(next(stop for stop in evaluation_points if stop > self._iteration))
             self._fail_where_told()
         self._pending = False
-        if self._place.rank == 0:
-            write_json(self._progress, {"iteration": self._iteration})
+        self._save(is_measured=True)
         seconds = self._config["runner"]["seconds_per_iteration"] * self._iteration
-        conditions = {"pictures_at_once": pictures_at_once(self._config)}
-        return Measurement(self._iteration, {"mIoU": self._miou(), **self._cost()}, seconds, conditions)
+        system_metrics = {"images_at_once": images_at_once(self._config)}
+        return Measurement(self._iteration, {"mIoU": self._miou(), **self._cost()}, seconds, system_metrics)
+
+    def _train(self, until: int) -> None:
+        for _ in range(self._iteration, until):
+            try:
+                self.progress.begin()
+            except Left:
+                self._save(is_measured=False)
+                raise
+            time.sleep(self._config["runner"]["seconds_per_iteration"])
+            self._iteration += 1
+
+    def _save(self, is_measured: bool) -> None:
+        if self._rank_info.rank == 0:
+            write_json(self._file, {"iteration": self._iteration, "is_measured": is_measured})
 
     def _fail_where_told(self) -> None:
         runner, learning_rate = self._config["runner"], self._config["optimizer"]["lr"]
@@ -51,12 +67,12 @@ class SyntheticTraining:
             raise Crashed(f"a rank died at iteration {self._iteration}")
 
     def _cost(self) -> dict[str, float]:
-        """Whatever it is: more centers cost more."""
-        against = self._config.get(AGAINST)
-        return {COSTS[against]: sum(self._config["model"]["backbone"]["centers"]) / 10} if against else {}
+        """Returns a cost, whatever it is called: more centers cost more."""
+        secondary = own_entry(self._config).secondary
+        return {COSTS[secondary]: sum(self._config["model"]["backbone"]["centers"]) / 10} if secondary else {}
 
     def _memory(self) -> float:
-        return float(sum(self._config["model"]["backbone"]["centers"]) * pictures_at_once(self._config))
+        return float(sum(self._config["model"]["backbone"]["centers"]) * images_at_once(self._config))
 
     def _miou(self) -> float:
         runner, optimizer = self._config["runner"], self._config["optimizer"]

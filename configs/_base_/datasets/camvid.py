@@ -1,4 +1,4 @@
-# CamVid with 11 classes; the 240×180 pictures, trained on crops, tested whole (aligned to 256×192).
+# CamVid with 11 classes; the 240×180 images, trained on crops, tested whole (aligned to 256×192).
 dataset_type = "CustomDataset"
 data_root = "data/camvid"
 classes = (
@@ -28,7 +28,7 @@ palette = [
     [0, 128, 192],
 ]
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
-crop_size = (96, 128)
+crop_size = (128, 128)
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),

@@ -3,7 +3,7 @@ optimizer = dict(
     type="AdamW",
     lr=1e-4,
     weight_decay=1e-4,
-    betas=[0.9, 0.999],
+    betas=(0.9, 0.999),
     constructor="ContextClusterLayerDecay",
     paramwise_cfg=dict(decay_rate=1.0),  # of the learning rate, a block, from the head to the stem: no decay
 )

@@ -1,0 +1,72 @@
+"""The wheel alone, installed into an environment of its own and used in an empty folder."""
+
+import os
+import site
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.test_readme import first_line
+from tests.conftest import ROOT, clean_environment
+
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
+Call = Callable[..., str]
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The environment's commands. It sees the packages that are installed here, but no checkout of ours."""
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "-w", tmp_path / "wheel", ROOT], check=True)
+    place = tmp_path / "environment"
+    venv.create(place, with_pip=False)
+    python = place / "bin" / "python"
+    own = place / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
+    (own / "others.pth").write_text("\n".join(site.getsitepackages()))
+    [wheel] = (tmp_path / "wheel").iterdir()
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps"]
+    subprocess.run([*install, "--force-reinstall", wheel], check=True)
+    return place / "bin"
+
+
+@pytest.fixture
+def environment(installed: Path) -> dict[str, str]:
+    path = f"{installed}{os.pathsep}{os.environ['PATH']}"
+    return clean_environment() | {"PATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def test_init_run_export_and_dashboard_work_from_an_empty_folder(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    def call(*words: str) -> str:
+        done = subprocess.run(
+            ["tuner", *words], cwd=empty, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    assert "next: tuner check demo/job.yaml" in call("init", "--example", "demo", "demo")
+    assert {file.name for file in (empty / "demo").iterdir()} == {"job.yaml", "space.yaml", "config.py"}
+    call("toy", "data/toy")
+    short = ["--set", "budget.trials=1", "--set", "fidelity={iterations: 4}", "--set", "resources.ranks=1"]
+    assert "default 0" in call("run", "demo/job.yaml", *short)
+    call("export", "demo", "--to", "best", "--verify", "none")
+    assert (empty / "best" / "checkpoint.pth").is_file()
+    assert first_line("tuner dashboard demo", empty, environment).startswith("http://127.0.0.1:")
+    where = subprocess.run(
+        ["python", "-c", "import tuner; print(tuner.__file__)"],
+        cwd=empty,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(tmp_path) in where.stdout

@@ -1,0 +1,30 @@
+"""Finds the processes of one test: tests run beside each other, so none may look at all processes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+ENDING_SECONDS = 10
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Lists the living processes whose command line or environment names the folder; ours is left out."""
+    return [process for process in psutil.process_iter() if str(folder) in " ".join(_texts(process))]
+
+
+def left_over(folder: Path) -> list[psutil.Process]:
+    """Lists the folder's processes that stay; those that are about to end get a moment."""
+    end = time.monotonic() + ENDING_SECONDS
+    while (found := processes_of(folder)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
+def _texts(process: psutil.Process) -> Iterator[str]:
+    with suppress(psutil.Error):
+        if process != psutil.Process() and process.status() != psutil.STATUS_ZOMBIE:
+            yield from process.cmdline()
+            yield from process.environ().values()

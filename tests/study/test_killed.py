@@ -1,0 +1,110 @@
+"""A study whose driver is killed or stopped for a while ends like one left alone, with its trials at a URL too."""
+
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.conftest import ROOT, JobFile, clean_environment
+from tests.driver import drive
+from tuner.files.paths import Home
+from tuner.files.urls import UrlPath
+from tuner.spec.trial import Outcome
+from tuner.store.studies import load_study
+
+TRIALS, KILLS = 40, 10
+
+
+def outcomes(home: Home) -> list[object]:
+    records = load_study(home.storage, "syn").records()
+    return [(r.trial.params, r.trial.seed, r.outcome, r.value("mIoU")) for r in records]
+
+
+def start(job: Path, home: Home, *seconds: float, **options: Any) -> "subprocess.Popen[bytes]":
+    places = [str(job), str(home.root), str(home.checkpoints or home.root / "trials"), *map(str, seconds)]
+    command = [sys.executable, "-m", "tests.driver", *places]
+    return subprocess.Popen(command, cwd=ROOT, env=clean_environment(), **options)
+
+
+def kill_at(moment: int, driver: "subprocess.Popen[bytes]", home: Home) -> None:
+    """SIGKILL some milliseconds after the study has so many trials."""
+    while rows(home) < moment:
+        assert driver.poll() is None, "the driver ended before it was killed"
+        time.sleep(0.02)
+    time.sleep(random.Random(moment).uniform(0, 0.05))
+    driver.kill()
+    driver.wait()
+
+
+def rows(home: Home) -> int:
+    return number(home, "SELECT count(*) FROM trials")
+
+
+def number(home: Home, query: str) -> int:
+    """Read past Optuna, which takes its time to connect."""
+    try:
+        with closing(sqlite3.connect(f"file:{home.root / 'studies.db'}?mode=ro", uri=True)) as database:
+            return int(database.execute(query).fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+def freeze(driver: "subprocess.Popen[bytes]", home: Home) -> None:
+    """SIGSTOP at a moment at which it does not hold SQLite's file, which nobody else could use then."""
+    process = psutil.Process(driver.pid)
+    while True:
+        process.suspend()
+        while process.status() != psutil.STATUS_STOPPED:
+            time.sleep(0.001)
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(sqlite3.connect(home.root / "studies.db", 0)) as file,
+        ):
+            file.execute("BEGIN EXCLUSIVE")
+            return
+        process.resume()
+
+
+def test_a_driver_killed_at_ten_random_moments_changes_nothing(
+    job_file: JobFile, tmp_path: Path, url: str
+) -> None:
+    job = job_file(budget={"trials": TRIALS}, search={"scheduler": "screen"})
+    calm, killed = Home(tmp_path / "calm"), Home(tmp_path / "killed", UrlPath(url))
+    drive(job, calm)
+    for moment in sorted(random.Random(0).sample(range(1, TRIALS), KILLS)):
+        kill_at(moment, start(job, killed), killed)
+    assert start(job, killed).wait() == 0
+    assert outcomes(killed) == outcomes(calm)
+    assert len(outcomes(killed)) == TRIALS
+    ended = {outcome for _, _, outcome, _ in outcomes(killed)}
+    assert ended == set(Outcome), "the study has not met everything"
+
+
+def test_a_driver_stopped_for_longer_than_its_lease_changes_nothing_when_it_goes_on(
+    job_file: JobFile, tmp_path: Path
+) -> None:
+    """Its own heart beats too late to tell it: it trains the trial that the new driver trains, and is refused."""
+    job = job_file(budget={"trials": 4})
+    calm, stopped = Home(tmp_path / "calm"), Home(tmp_path / "stopped", tmp_path / "trials")
+    first = start(job, stopped, 0.002, 1, 600, stderr=subprocess.PIPE)
+    while rows(stopped) < 2:
+        assert first.poll() is None
+        time.sleep(0.02)
+    freeze(first, stopped)
+    second = start(job, stopped, 0.002, 1, 0.2)
+    while number(stopped, "SELECT attempt FROM tuner_attempts") < 2:
+        assert second.poll() is None
+        time.sleep(0.02)
+    first.send_signal(signal.SIGCONT)
+    assert b"has taken over: stopped" in first.communicate()[1]
+    assert second.poll() is None, "the second had ended before the first went on"
+    assert second.wait() == 0
+    drive(job, calm)
+    assert outcomes(stopped) == outcomes(calm)

@@ -1,0 +1,1 @@
+"""Says where files lie, on disks and in object stores."""

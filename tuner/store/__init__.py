@@ -1,0 +1,1 @@
+"""Keeps studies in Optuna's database, the only truth about a search."""

@@ -1,0 +1,1 @@
+"""Measures trained models: metrics, cost, other numbers of centers."""

@@ -1,0 +1,1 @@
+"""Writes, loads and measures what an export holds: weights, logits, confusion matrices."""
