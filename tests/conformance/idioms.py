@@ -441,6 +441,11 @@ def anomalous_parameters(config: Config, folder: Path) -> None:
 
 
 @idiom
+def fp16_without_its_hook(config: Config, folder: Path) -> None:
+    config["fp16"] = {"loss_scale": 512.0}
+
+
+@idiom
 def bf16_by_our_hook(config: Config, folder: Path) -> None:
     config |= with_precision(config, "bf16")
 

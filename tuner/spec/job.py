@@ -101,7 +101,7 @@ class Resources(Strict):
     global_batch: int = Field(gt=0)
     """Images that one step of the optimizer sees, over all ranks."""
     precision: Literal["float32", "bf16", "fp16"] | None = None
-    """The precision of the forward passes; None is the config's own: float32, unless it has an fp16."""
+    """The precision of the forward passes; None is the config's own: float32, or fp16 by mmcv's hook."""
     lr_rule: LearningRateRule | None = None
     """The scaling of the learning rate; None trains with it as drawn, whatever the global batch."""
     image_cache: float = Field(default=0, ge=0)

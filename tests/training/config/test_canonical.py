@@ -36,9 +36,8 @@ def refusal(config: Config) -> str:
     ("keys", "message"),
     [
         ({"resume_from": "a.pth"}, "resume_from: a search begins at iteration 0: set load_from"),
-        ({"fp16": True}, "fp16: must be a dict such as dict(loss_scale='dynamic'), got True"),
-        ({"fp16": {"loss_scale": "static"}}, "fp16.loss_scale: must be 'dynamic', a number above 0 or a dict"),
-        ({"fp16": {}, "optimizer_config": {"type": "Mine"}}, "optimizer_config.type: Mine does not scale the loss"),
+        ({"optimizer_config": {"type": "Fp16OptimizerHook", "loss_scale": "static"}},
+         "optimizer_config.loss_scale: must be 'dynamic', a number above 0 or a dict"),
         ({"runner": {"type": "EpochBasedRunner"}}, "runner.type: EpochBasedRunner: iterations"),
         ({"runner": {"type": "Mine", "max_iters": 9}}, "runner.type: must be IterBasedRunner, got Mine"),
         ({"runner": {"type": "IterBasedRunner"}}, "runner.max_iters is missing"),
@@ -60,25 +59,37 @@ def test_what_is_not_trained_here_is_refused_with_its_key(
 
 
 def test_all_refusals_are_told_at_once(changed: Changed) -> None:
-    told = refusal(changed(("lr_config", "optimizer_config"), fp16=True, resume_from="a.pth"))
-    assert told.startswith("config.py: 4 problems")
+    told = refusal(changed(("lr_config", "optimizer_config"), resume_from="a.pth"))
+    assert told.startswith("config.py: 3 problems")
 
 
 @pytest.mark.parametrize(
     ("written", "scale"),
     [
-        ({"fp16": {}}, 512.0),
-        ({"fp16": {"loss_scale": "dynamic"}}, "dynamic"),
-        ({"optimizer_config": {"type": "Fp16OptimizerHook", "loss_scale": 256.0}, "fp16": {}}, 256.0),
-        ({"optimizer_config": {"type": "Fp16OptimizerHook", "distributed": False}}, 512.0),
+        ({"loss_scale": "dynamic"}, "dynamic"),
+        ({"loss_scale": 256.0}, 256.0),
+        ({"distributed": False}, 512.0),
     ],
 )
-def test_fp16_is_trained_as_it_is_written(changed: Changed, written: dict[str, Any], scale: object) -> None:
-    found = canonical(changed(**written), "config.py")
+def test_fp16_is_trained_as_its_hook_says(changed: Changed, written: dict[str, Any], scale: object) -> None:
+    hook = {"type": "Fp16OptimizerHook", **written}
+    found = canonical(changed(optimizer_config=hook, fp16={}), "config.py")
     assert precision_of(found) == "fp16"
     assert found["optimizer_config"] == {"type": "LossScalingOptimizerHook", "loss_scale": scale}
     assert "fp16" not in found
     assert canonical(found, "config.py") == found
+
+
+@pytest.mark.parametrize("asked", [{}, {"loss_scale": 512.0}, True])
+def test_fp16_without_its_hook_is_noted_as_mmsegs_training_does_not_read_it(
+    changed: Changed, asked: object
+) -> None:
+    found = canonical(changed(fp16=asked), "config.py")
+    assert precision_of(found) == "float32"
+    [note] = notes(found)
+    assert note.startswith(
+        "fp16: means nothing here: no training of mmseg's reads it, but optimizer_config = dict("
+    )
 
 
 def test_older_spellings_are_put_where_the_present_one_has_them(changed: Changed) -> None:

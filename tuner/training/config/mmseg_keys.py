@@ -16,7 +16,6 @@ HONOURED: dict[str, str] = {
     "optimizer": "built by mmcv, constructor and paramwise_cfg included",
     "optimizer_config": "registered as mmcv's optimizer hook",
     "lr_config": "registered as mmcv's hook of that policy",
-    "fp16": "trained in fp16 with its loss_scale, as mmcv's Fp16OptimizerHook trains",
     "momentum_config": "registered as mmcv's hook of that policy",
     "custom_hooks": "registered with their priorities",
     "custom_imports": "imported before anything is built",
@@ -51,6 +50,11 @@ HONOURED: dict[str, str] = {
 """Key: how."""
 
 MEANINGLESS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "fp16": (
+        "no training of mmseg's reads it, but optimizer_config = dict(type='Fp16OptimizerHook', loss_scale=…); "
+        "or let resources.precision of the job be fp16",
+        (None,),
+    ),
     "workflow": ("trials are evaluated at their rungs instead of in turns", ([("train", 1)], [["train", 1]])),
     "work_dir": ("every trial has a folder below --home", (None,)),
     "gpu_ids": ("the job's resources say which GPUs", (None, [0], range(1))),
