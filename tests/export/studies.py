@@ -34,7 +34,7 @@ def searched(folder: Path, home: Home, data_root: Path, **changes: Any) -> Optun
     file.write_text(yaml.safe_dump(JOB | TOY | {"data_root": str(data_root)} | changes))
     job = read_job(file)
     checked = checking.check(job, home.storage)
-    store = open_study(home.storage, job, checked.fingerprint, checked.default)
+    store = open_study(home.storage, job, checked.fingerprint, checked.default, modules=checked.modules)
     study = Study(job, store, scheduler_for)
 
     def opened(trial: Trial) -> Session:

@@ -25,6 +25,7 @@ from tuner.export.asked import Asked
 from tuner.export.card import card_text, reproduce_text
 from tuner.export.contents import Contents, contents
 from tuner.export.export import export
+from tuner.files.modules import Modules
 from tuner.files.paths import AnyPath, ExportFolder, Home
 from tuner.files.urls import UrlPath
 from tuner.files.writing import replacing, write_text
@@ -319,6 +320,10 @@ class Drawn:
 
     job: JobSpec
     origin: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> Modules:
+        return Modules()
 
     def records(self) -> list[Record]:
         return STUDY

@@ -17,7 +17,7 @@ def beside(tmp_path: Path) -> Path:
     """A folder with a module, a helper that it imports, a package, and what nobody imports."""
     folder = tmp_path / "beside"
     (folder / "own_package" / "__pycache__").mkdir(parents=True)
-    (folder / "own_module.py").write_text("import json\nimport torch\nfrom own_helper import VALUE\n")
+    (folder / "own_module.py").write_text("import json\nimport yaml\nfrom own_helper import VALUE\n")
     (folder / "own_helper.py").write_text("VALUE = 7\n")
     (folder / "own_package" / "__init__.py").write_text("from . import part\n")
     (folder / "own_package" / "part.py").write_text("")
@@ -80,6 +80,8 @@ def test_more_than_is_sent_is_refused_with_what_to_do(beside: Path, monkeypatch:
 
 def test_the_name_of_a_file_of_the_job_is_refused(beside: Path, tmp_path: Path) -> None:
     (tmp_path / "own_helper.py").write_text("")
-    with pytest.raises(BadInput, match=r"own_helper\.py has the name of a file of the job: rename it"):
+    with pytest.raises(
+        BadInput, match=r"own_helper\.py has the name of a file that lies beside it: rename it"
+    ):
         own_modules(["own_module"], beside).write(tmp_path)
     assert not (tmp_path / "own_module.py").exists()

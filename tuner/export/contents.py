@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,7 +11,8 @@ from typing import Any
 from tuner.errors import TunerError
 from tuner.export import layout
 from tuner.export.self_contained import module_text
-from tuner.export.standalone import MODULE, own_modules, standalone
+from tuner.export.standalone import MODULE, standalone
+from tuner.files.modules import Modules
 from tuner.files.paths import ExportFolder, Home, TrialFolder
 from tuner.files.provenance import made_with, sha256
 from tuner.files.writing import write_json, write_text
@@ -74,8 +74,11 @@ def contents(
     return Contents(history, record, trial, origin, config, default, plain, gpus or ranks, ranks)
 
 
-def write(found: Contents, folder: ExportFolder, data_root: Path | None) -> None:
-    """Writes all but the words for people. Raises TunerError where a file cannot be copied."""
+def write(found: Contents, modules: Modules, folder: ExportFolder, data_root: Path | None) -> None:
+    """Writes all but the words for people, the user's own modules beside either config.
+
+    Raises TunerError where a file cannot be copied, BadInput where a module has the name of another file.
+    """
     from tuner.training.config.config import text
     from tuner.training.exported.weights import write_weights
 
@@ -84,7 +87,8 @@ def write(found: Contents, folder: ExportFolder, data_root: Path | None) -> None
     write_text(folder.standalone, texts["standalone"])
     if MODULE in (found.plain.get("custom_imports") or {}).get("imports", []):
         write_text(folder.module, module_text())
-    _copy_own_modules(found, folder)
+    for config in (folder.config, folder.standalone):
+        modules.write(config.parent)
     try:
         write_weights(found.trial.checkpoint, folder.checkpoint, {**texts, **_meta(found)})
     except OSError as error:
@@ -202,14 +206,3 @@ def _heading(found: Contents) -> str:
         f"Context Cluster authors' repository: {batch} images a step on {found.gpus} GPU{'s' * (found.gpus > 1)}.\n"
         "Set the folder of the images here:"
     )
-
-
-def _copy_own_modules(found: Contents, folder: ExportFolder) -> None:
-    """Copies the user's own modules that lie beside the job's config."""
-    for name in own_modules(found.config):
-        source = found.job.config.parent.joinpath(*name.split(".")).with_suffix(".py")
-        if source.is_file():
-            for target in (folder.config.parent, folder.standalone.parent):
-                place = target / source.relative_to(found.job.config.parent)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, place)

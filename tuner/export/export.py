@@ -11,6 +11,7 @@ from tuner.export.asked import Asked
 from tuner.export.card import card_text, reproduce_text
 from tuner.export.contents import Contents, contents, write
 from tuner.export.verification import verify
+from tuner.files.modules import CACHES, Modules
 from tuner.files.paths import ExportFolder, Home
 from tuner.files.writing import write_text
 from tuner.spec.job import JobSpec
@@ -25,6 +26,9 @@ class Kept(Protocol):
     job: JobSpec
     origin: dict[str, Any]
     """Goes into best.json as it is: versions, commit, fingerprint of the images."""
+
+    @property
+    def modules(self) -> Modules: ...
 
     def records(self) -> list[Record]: ...
 
@@ -42,9 +46,11 @@ def export(study: Kept, home: Home, to: Path, asked: Asked) -> tuple[Record, Seq
     beside = to.with_name(f".{to.name}.{os.getpid()}")
     folder = ExportFolder(beside)
     try:
-        write(found, folder, asked.data_root)
+        write(found, study.modules, folder, asked.data_root)
         told = _verified(folder, asked)
         _write_words(found, folder, told, _tested(folder, asked))
+        for caches in [*beside.rglob(CACHES)]:  # of modules that were imported for it
+            shutil.rmtree(caches)
         _take_place(beside, to)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -57,7 +57,7 @@ def standalone(config: Config, ranks: int, gpus: int) -> Config:
 
 def own_modules(config: Config) -> list[str]:
     """Returns the modules of the user's own that a config imports."""
-    return [name for name in imported(config) if name.partition(".")[0] not in ("tuner", MODULE)]
+    return [name for name in imported(config) if name.partition(".")[0] != "tuner"]
 
 
 def has_batch_norm(config: Config) -> bool:

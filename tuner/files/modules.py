@@ -51,7 +51,8 @@ class Modules:
         taken = [path for path in self.files if (folder / path).exists()]
         if taken:
             raise BadInput.of(
-                "custom_imports", *(f"{path} has the name of a file of the job: rename it" for path in taken)
+                "custom_imports",
+                *(f"{path} has the name of a file that lies beside it: rename it" for path in taken),
             )
         for path, content in self.files.items():
             file = folder / path

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tuner.files.modules import Modules, from_kept
+from tuner.files.modules import Modules
 from tuner.spec.job import JobSpec
 from tuner.store.lease import driver
 from tuner.store.requests import held
-from tuner.store.store import ATTEMPTS, CONFIG, MODULES, OptunaStore
+from tuner.store.store import ATTEMPTS, CONFIG, OptunaStore
 from tuner.store.studies import load_study, studies
 from tuner.study.history import History
 from tuner.study.replication import is_over
@@ -37,8 +37,8 @@ def found(storage: str, names: Sequence[str] = ()) -> Iterator[Found]:
     for name in names or studies(storage):
         store = load_study(storage, name)
         attributes = store.optuna_study.user_attrs
-        config, modules = attributes.get(CONFIG, ""), from_kept(attributes.get(MODULES))
-        yield Found(store.job, config, modules, _left_alone(store, storage, named=bool(names)))
+        config, left_alone = attributes.get(CONFIG, ""), _left_alone(store, storage, named=bool(names))
+        yield Found(store.job, config, store.modules, left_alone)
 
 
 def _left_alone(store: OptunaStore, storage: str, named: bool) -> str | None:

@@ -10,6 +10,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import TunerError
+from tuner.files.modules import Modules, from_kept
 from tuner.search.ask import OUTCOME, REPLICATE_OF, Allowed, decided, draw
 from tuner.search.nsga import COST
 from tuner.search.samplers import Best, seen
@@ -66,6 +67,11 @@ class OptunaStore:
         self._best = Best(self.job.objective)
         for trial in study.get_trials(deepcopy=False):
             self._best.add(trial)
+
+    @property
+    def modules(self) -> Modules:
+        """Returns the user's own modules that the config imports."""
+        return from_kept(self.optuna_study.user_attrs.get(MODULES))
 
     @property
     def attempt(self) -> int:
