@@ -4,9 +4,10 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.conformance.base import base
+from tests.conformance.base import base, write
 from tests.conformance.test_authors import write_authors_file
 from tests.conformance.test_mmseg_configs import FILES, NAMES, in_small
 from tests.conftest import ROOT, Tuner
@@ -22,6 +23,11 @@ from tuner.training.config import config as configs
 from tuner.trainings import example, first_job
 
 Config = dict[str, Any]
+LAYOUTS = (
+    ("images/{}/1.jpg", "annotations/{}/1.png", ("training", "validation")),
+    ("leftImg8bit/{}/1_leftImg8bit.png", "gtFine/{}/1_gtFine_labelTrainIds.png", ("train", "val")),
+)
+"""Where images and labels of ADE20K and of Cityscapes lie, and their splits."""
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
 
 
@@ -30,15 +36,36 @@ def written(config: Config, file: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", [*NAMES, "custom"])
-def test_jobs_of_anybodys_configs_pass_the_check(name: str, block_images: Path, tmp_path: Path) -> None:
-    if name != "custom" and not (FILES / f"{name}.py").is_file():
+@pytest.fixture(scope="module")
+def public_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One image each for training and validation, as ADE20K and as Cityscapes lie on disks."""
+    folder = tmp_path_factory.mktemp("public")
+    for image, label, splits in LAYOUTS:
+        for split in splits:
+            write(folder / image.format(split), np.zeros((32, 48, 3), np.uint8))
+            write(folder / label.format(split), np.ones((32, 48), np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_jobs_of_mmsegs_files_as_they_are_pass_the_check(
+    name: str, public_images: Path, tmp_path: Path
+) -> None:
+    file = FILES / f"{name}.py"
+    if not file.is_file():
         pytest.skip(f"this mmsegmentation comes without {name}")
-    config = base(block_images) if name == "custom" else in_small(name, block_images)
-    file = written(config, tmp_path / "config.py")
-    job, _ = sorted(first_job(file, block_images, None, tmp_path / "search"))
-    assert check_file(job, {}, Settings.from_environment(tmp_path / "home", None)) is not None
+    job, _ = sorted(first_job(file, public_images, "none", tmp_path / "search"))
+    check_file(job, {}, Settings.from_environment(tmp_path / "home", None))
     assert {"lr", "weight_decay"} <= read_job(job).space.parameters.keys()
+
+
+def test_a_job_of_a_custom_data_set_passes_the_check_and_can_be_built(
+    block_images: Path, tmp_path: Path
+) -> None:
+    file = written(base(block_images), tmp_path / "config.py")
+    job, _ = sorted(first_job(file, block_images, None, tmp_path / "search"))
+    check_file(job, {}, Settings.from_environment(tmp_path / "home", None), builds=True)
+    assert read_job(job).space.parameters.keys() == {"lr", "weight_decay", "dropout"}
 
 
 def test_the_authors_files_need_the_weights_flag_and_their_centers_can_be_searched(
@@ -69,13 +96,13 @@ def test_a_search_of_what_was_written_runs_to_its_end(name: str, block_images: P
     assert {record.outcome for record in records} <= {Outcome.COMPLETED, Outcome.PRUNED}
 
 
-def test_what_is_there_stays_as_it_is(tuner: Tuner, block_images: Path, tmp_path: Path) -> None:
+def test_what_is_there_stays_as_it_is(tuner_inside: Tuner, block_images: Path, tmp_path: Path) -> None:
     config = ROOT / "configs" / "sem_fpn" / "fpn_coc_nano_toy.py"
     to = tmp_path / "search"
-    done = tuner("init", config, "--data-root", block_images, "--to", to)
+    done = tuner_inside("init", config, "--data-root", block_images, "--to", to)
     assert f"next: tuner check {to / 'job.yaml'}" in done.stdout
     before = {file: file.read_text() for file in to.iterdir()}
-    again = tuner("init", config, "--data-root", block_images / "nowhere", "--to", to, code=2)
+    again = tuner_inside("init", config, "--data-root", block_images / "nowhere", "--to", to, code=2)
     assert "is there already and is not overwritten" in again.stderr
     assert "there is no folder" in again.stderr
     assert {file: file.read_text() for file in to.iterdir()} == before
