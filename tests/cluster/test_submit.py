@@ -1,6 +1,10 @@
-"""The whole way over a cluster of one's own: up, submit, status, export, down; and the export trains."""
+"""The whole way over a cluster of one's own: up, submit, status, export, down; and the export trains.
+
+The config imports a module that lies beside it.
+"""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,13 +13,15 @@ import torch
 from tests.conftest import ROOT, JobFile, Tuner
 from tests.left_over import processes_of
 from tests.object_store import ObjectStore
+from tests.own_code import imported_from, leaves_a_note, write_own_code
+from tuner.sizing.custom_imports import importing
+from tuner.training.config import config as configs
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("usual ports")]
 
 
 SHORT = {
     "name": "short",
-    "config": str(ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py"),
     "budget": {"trials": 6},
     "fidelity": {"iterations": 6, "rungs": [2, 6]},
     "resources": {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1},
@@ -33,11 +39,15 @@ def test_a_job_is_submitted_finishes_and_its_export_trains(
 ) -> None:
     toys = tmp_path / "toys"
     tuner_inside("toy", toys)
+    own, note = tmp_path / "own", tmp_path / "note"
+    job = job_file(**SHORT, config=str(config_with_own_code(own, note)))
     up = tuner("up")
     assert "http://127.0.0.1:" in up.stdout
     try:
-        done = tuner("submit", job_file(**SHORT), "--data-root", toys, "--wait", TUNER_CHECKPOINTS=url)
+        done = tuner("submit", job, "--data-root", toys, "--wait", TUNER_CHECKPOINTS=url)
         assert "submitted: short-1" in done.stdout
+        assert imported_from(note).parent.name.startswith("tuner-modules-"), "a node's own folder"
+        shutil.rmtree(own)
         assert "default 0" in done.stdout
         assert tuner_inside("resume").stdout == "short: left alone: it is over\n"
         status = json.loads(tuner_inside("status", "short", "--json").stdout)
@@ -55,6 +65,15 @@ def test_a_job_is_submitted_finishes_and_its_export_trains(
     assert_export_trains(tuner_inside, tmp_path / "best", status)
 
 
+def config_with_own_code(folder: Path, note: Path) -> Path:
+    """Writes the toy config with a hook from a module beside it."""
+    folder.mkdir()
+    write_own_code(folder, "sent_module")
+    toy = configs.read(ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py") | {"custom_hooks": [leaves_a_note(note)]}
+    (folder / "config.py").write_text(configs.text(importing(toy, ["sent_module"])))
+    return folder / "config.py"
+
+
 def assert_export_trains(tuner: Tuner, best: Path, status: dict[str, object]) -> None:
     card = json.loads((best / "best.json").read_text())
     assert card["trial"] == status["best"]
@@ -62,6 +81,7 @@ def assert_export_trains(tuner: Tuner, best: Path, status: dict[str, object]) ->
     assert "_base_" not in (best / "config.py").read_text()
     done = tuner("evaluate", best / "config.py", best / "checkpoint.pth")
     assert f"{card['metrics']['mIoU']:.2f}" in done.stdout
+    assert (best / "sent_module_helper.py").is_file()
     short = ("--set", "runner.max_iters=2", "--work-dir", best.parent / "again")
     assert "iteration 2: mIoU" in tuner("train", best / "config.py", *short).stdout
     saved = torch.load(best.parent / "again" / "checkpoint.pth", weights_only=True)

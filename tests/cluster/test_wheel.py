@@ -1,4 +1,4 @@
-"""The wheel alone, installed into an environment of its own and used in an empty folder."""
+"""The wheel alone, installed into an environment of its own and used in an empty folder, with a module of one's own."""
 
 import os
 import site
@@ -13,6 +13,8 @@ import pytest
 
 from tests.cluster.test_readme import first_line
 from tests.conftest import ROOT, clean_environment
+from tests.own_code import imported_from, leaves_a_note, write_own_code
+from tuner.training.data.toy import draw
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 Call = Callable[..., str]
@@ -37,13 +39,14 @@ def installed(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(installed: Path) -> dict[str, str]:
     path = f"{installed}{os.pathsep}{os.environ['PATH']}"
-    return clean_environment() | {"PATH": path, "OMP_NUM_THREADS": "1"}
+    kept = {name: value for name, value in clean_environment().items() if name != "PYTHONPATH"}
+    return kept | {"PATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def test_init_run_export_and_dashboard_work_from_an_empty_folder(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    empty = tmp_path / "empty"
+    empty, note = tmp_path / "empty", tmp_path / "note"
     empty.mkdir()
 
     def call(*words: str) -> str:
@@ -55,11 +58,26 @@ def test_init_run_export_and_dashboard_work_from_an_empty_folder(
 
     assert "next: tuner check demo/job.yaml" in call("init", "--example", "demo", "demo")
     assert {file.name for file in (empty / "demo").iterdir()} == {"job.yaml", "space.yaml", "config.py"}
-    call("toy", "data/toy")
-    short = ["--set", "budget.trials=1", "--set", "fidelity={iterations: 4}", "--set", "resources.ranks=1"]
+    draw(empty / "data" / "toy", images=2, validation=1)
+    write_own_code(empty / "demo", "beside_the_config")
+    with (empty / "demo" / "config.py").open("a") as config:
+        config.write(
+            f"custom_imports['imports'].append('beside_the_config')\ncustom_hooks = [{leaves_a_note(note)}]\n"
+        )
+    short = [
+        "--no-build",
+        "--set",
+        "budget.trials=1",
+        "--set",
+        "fidelity={iterations: 4}",
+        "--set",
+        "resources.ranks=1",
+    ]
     assert "default 0" in call("run", "demo/job.yaml", *short)
+    assert imported_from(note).parent.name.startswith("tuner-modules-"), "a node's own folder"
     call("export", "demo", "--to", "best", "--verify", "none")
     assert (empty / "best" / "checkpoint.pth").is_file()
+    assert (empty / "best" / "standalone" / "beside_the_config.py").is_file()
     assert first_line("tuner dashboard demo", empty, environment).startswith("http://127.0.0.1:")
     where = subprocess.run(
         ["python", "-c", "import tuner; print(tuner.__file__)"],
