@@ -1,6 +1,7 @@
 """The images and manifests in docker/ agree with each other and with the pinned versions."""
 
 import re
+import subprocess
 from typing import Any
 
 import pytest
@@ -85,3 +86,21 @@ def test_a_study_as_a_job_has_the_nodes_of_the_cluster_and_kueues_queue() -> Non
         "kueue.x-k8s.io/priority-class": queued["WorkloadPriorityClass"],
     }
     assert job["spec"]["shutdownAfterJobFinishes"], "Kueue takes no job that keeps its cluster"
+
+
+def test_the_restarted_heads_studies_go_on() -> None:
+    services = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())["services"]
+    resume, head = services["resume"], services["head"]
+    (script,) = [word for word in resume["command"] if "tuner" in word]
+    (port,) = [word.partition("=")[2] for word in head["command"] if word.startswith("--dashboard-port=")]
+    assert f"tuner resume --address http://head:{port}" in script
+    assert resume["environment"] == head["environment"]
+
+
+def test_skypilot_has_every_variable_that_its_script_and_the_tuner_read() -> None:
+    task = yaml.safe_load((ROOT / "docker/skypilot.yaml").read_text())
+    given = task["envs"].keys() | task["secrets"].keys()
+    read = {name for name in re.findall(r"\$(\w+)", task["run"]) if not name.startswith("SKYPILOT_")}
+    assert read | {"TUNER_STORAGE", "MLFLOW_TRACKING_URI", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} <= given
+    assert not any(task["secrets"].values()), "a secret stands in the file"
+    subprocess.run(["bash", "-n"], input=task["run"], text=True, check=True)
