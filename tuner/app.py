@@ -89,7 +89,7 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
     if study.hopeless:
         raise TunerError(
             f"study {job.name} has ended: its first trials crashed alike, and none reached a rung:\n"
-            f"  {study.hopeless}\nMend the cause and run the job again: these trials are then trained anew"
+            f"  {study.hopeless}\nMend the cause and run the job again: these trials are then trained again"
         )
     return study.history
 

@@ -52,7 +52,7 @@ def check(job: JobSpec, storage: str, home: Home | None = None) -> CheckedJob:
     """Checks config and space; where these are right, images, metric, checkpoints' folder and an earlier study.
 
     What was found in annotations is kept in `home` for the next start. Raises BadInput with all problems of
-    config and space, which are told before mmseg is loaded, or with all others.
+    config and space, which are found before mmseg is loaded, or with all others.
     """
     config, default = check_config(job)
     from tuner.store.studies import check_study

@@ -17,7 +17,7 @@ from tuner.cluster import gang, ray_tune, sick_gpus
 from tuner.cluster.gang import Trainer
 from tuner.cluster.placement import fits_without
 from tuner.cluster.ray_tune import Launch
-from tuner.cluster.sick_gpus import SickNodes, sick_gpus_told
+from tuner.cluster.sick_gpus import SickNodes, reporting_sick_gpus
 from tuner.errors import Crashed, Died, NcclFailed, NoGpu, SickGpu, TrialFailed
 from tuner.files.paths import Home
 from tuner.search.scheduling import scheduler_for
@@ -72,7 +72,7 @@ def _on_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=str,
 )
 def test_a_failing_gpu_is_told_with_its_node(error: Exception, kind: type[SickGpu]) -> None:
-    with pytest.raises(SickGpu, match=r"^node gpu-7: ") as caught, sick_gpus_told():
+    with pytest.raises(SickGpu, match=r"^node gpu-7: ") as caught, reporting_sick_gpus():
         raise error
     assert type(caught.value) is kind
     assert caught.value.node == "a1b2"
@@ -81,13 +81,13 @@ def test_a_failing_gpu_is_told_with_its_node(error: Exception, kind: type[SickGp
 
 @pytest.mark.usefixtures("_on_a_node")
 def test_a_gpu_that_cuda_cannot_use_is_a_failing_one() -> None:
-    with pytest.raises(SickGpu, match=r"^node gpu-7: no driver$"), sick_gpus_told():
+    with pytest.raises(SickGpu, match=r"^node gpu-7: no driver$"), reporting_sick_gpus():
         raise NoGpu("node gpu-7: no driver")
 
 
 @pytest.mark.parametrize("error", OTHERS, ids=str)
 def test_a_failing_training_is_no_failing_gpu(error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, sick_gpus_told():
+    with pytest.raises(type(error)) as caught, reporting_sick_gpus():
         raise error
     assert caught.value is error
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-More = "A number, or +number for so many more."
+More = "A number, or +number for that many more."
 
 
 @commands.command(rich_help_panel=CLUSTER)

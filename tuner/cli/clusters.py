@@ -83,8 +83,8 @@ def stop(
     from tuner.store.asking import act, note_stop
 
     if trial is not None:
-        told = act(context.obj.storage, study, "stop trial", {"trial": trial})
-        out.print(told, soft_wrap=True, highlight=False, markup=False)
+        answer = act(context.obj.storage, study, "stop trial", {"trial": trial})
+        out.print(answer, soft_wrap=True, highlight=False, markup=False)
         return
     from tuner.cluster import jobs
     from tuner.cluster.addresses import cluster_at

@@ -155,8 +155,8 @@ def export(
     """Write a trial's weights and configs, for the tuner and for plain MMSegmentation, verified or not at all."""
     from tuner.export.commands import export_trial
 
-    record, told = export_trial(study, to, Asked(trial, gpus, verify, data_root, test), context.obj)
-    for sentence in told:
+    record, findings = export_trial(study, to, Asked(trial, gpus, verify, data_root, test), context.obj)
+    for sentence in findings:
         out.print(f"verified: {sentence}", highlight=False, soft_wrap=True)
     out.print(f"trial {record.trial.number}: {to / 'config.py'}", soft_wrap=True)
 

@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tuner.cluster.leaving import rank_name
 from tuner.cluster.messages import NodeId
-from tuner.cluster.sick_gpus import sick_gpus_told
+from tuner.cluster.sick_gpus import reporting_sick_gpus
 from tuner.errors import CorruptImage, Crashed, Died, Hung, NcclFailed, OutOfMemory, SickGpu, TrialFailed
 from tuner.files.paths import AnyPath
 from tuner.servers.ports import free_ports
@@ -26,7 +26,7 @@ OUTSIDE = "outside"
 LOOKS, ANSWER = 10, 5.0
 """How often ranks are looked at while they may hang, and the seconds that they have to answer."""
 DEATH_SECONDS = 2.0
-"""Until Ray has told of a dead rank."""
+"""Seconds until Ray has reported a dead rank."""
 FAULTS = (SickGpu, Died, OutOfMemory, CorruptImage, Crashed, NcclFailed)
 """Which of several ranks' failures counts: that which the others do not follow from."""
 
@@ -96,8 +96,8 @@ class Gang:
 
     def _look(self) -> None:
         asked = [rank.hung.remote(self._patience) for rank in self._ranks]
-        told = ray.wait(asked, num_returns=len(asked), timeout=ANSWER)[0]
-        stacks = [_told(each) for each in told]
+        answers = ray.wait(asked, num_returns=len(asked), timeout=ANSWER)[0]
+        stacks = [_stack_in(each) for each in answers]
         if len(stacks) == len(asked) and all(stacks):
             ranks = "; ".join(f"rank {number}: {stack}" for number, stack in enumerate(stacks))
             raise Hung(f"nothing moved for {self._patience / 60:g} minutes: {ranks}")
@@ -120,7 +120,7 @@ class _Rank:
 
     def join(self, rank: int, ranks: int, address: str, gpus_per_rank: float) -> NodeId:
         """Returns the node on which it lies."""
-        with sick_gpus_told():
+        with reporting_sick_gpus():
             self._rank_info = self._trainer.join(rank, ranks, address, gpus_per_rank)
         return str(ray.get_runtime_context().get_node_id())
 
@@ -128,13 +128,13 @@ class _Rank:
         self._session, self._opening = None, Progress()
         gc.collect()
         gc.freeze()  # what is left is loaded code: collecting over it takes a tenth of a second
-        with sick_gpus_told():
+        with reporting_sick_gpus():
             self._session = self._trainer.open(config, folder, self._rank_info)
         self._folder = str(folder)
 
     def step(self, evaluation_points: tuple[int, ...]) -> Measurement:
         assert self._session is not None
-        with sick_gpus_told():
+        with reporting_sick_gpus():
             return self._session.step(evaluation_points)
 
     @ray.method(concurrency_group=OUTSIDE)  # type: ignore[untyped-decorator]
@@ -159,7 +159,7 @@ class _Rank:
 _Reference: TypeAlias = "ray.ObjectRef[Any]"
 
 
-def _told(answer: _Reference) -> str:
+def _stack_in(answer: _Reference) -> str:
     try:
         return str(ray.get(answer))
     except RayError:
@@ -171,7 +171,7 @@ def _all(
 ) -> list[Any]:
     """Returns the results of all ranks; raises the failure of any as TrialFailed, and leaves the others to run.
 
-    While they take longer, `look` is called every so many seconds.
+    While they take longer, `look` is called after every `every` seconds.
     """
     waiting = list(references)
     while waiting:
@@ -188,8 +188,8 @@ def _fault(first: TrialFailed, others: list[_Reference]) -> TrialFailed:
     """Returns the failure that counts: those that are in a collective with a dead rank may be the first to raise."""
     if type(first) not in (Crashed, NcclFailed) or not others:
         return first
-    told, _ = ray.wait(others, num_returns=len(others), timeout=DEATH_SECONDS)
-    failures = [first, *filter(None, map(_failure, told))]
+    ended, _ = ray.wait(others, num_returns=len(others), timeout=DEATH_SECONDS)
+    failures = [first, *filter(None, map(_failure, ended))]
     return min(failures, key=lambda failure: _place(type(failure)))
 
 

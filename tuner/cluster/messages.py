@@ -24,6 +24,6 @@ class Draw:
 class Report:
     """Tells the driver how a step ended; Tune calls it the trial's result."""
 
-    told: Measurement | TrialFailed
+    result: Measurement | TrialFailed
     nodes: tuple[NodeId, ...]
     """The nodes of the gang's ranks; none where the gang did not come together."""

@@ -225,7 +225,7 @@ class _Judge(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number, report = trial.config[DRAW].trial.number, result[REPORT]
-        match report.told:
+        match report.result:
             case Measurement() as measurement:
                 self._sick_nodes.trained(report.nodes)
                 return STOP if self._study.measure(number, measurement) else CONTINUE

@@ -32,7 +32,7 @@ DEATHS = 2
 
 
 @contextmanager
-def sick_gpus_told() -> Iterator[None]:
+def reporting_sick_gpus() -> Iterator[None]:
     """Raises SickGpu or NcclFailed where a GPU or NCCL fails; the message is the library's own line, and the node."""
     try:
         yield

@@ -13,7 +13,7 @@ OF_HOOKS = ("interval", "warm_up", "start", "begin")
 
 
 def accumulating(config: Config, parts: int) -> Config:
-    """Returns a config whose optimizer steps once in so many iterations; all that counts iterations is scaled."""
+    """Returns a config whose optimizer steps once in `parts` iterations; what counts iterations is scaled."""
     own = dict(config.get("optimizer_config") or {})
     own["cumulative_iters"] = own.get("cumulative_iters", 1) * parts
     own["type"] = SCALING if own.get("type") == SCALING else HOOK  # it adds up as mmcv's does

@@ -21,8 +21,8 @@ from tuner.tracking.report.spending import amount, hours
 CLASS = "IoU."
 
 
-def card_text(found: Contents, told: Sequence[str], test: Mapping[str, float]) -> str:
-    """Returns the card as Markdown; `told` is what the verification found, `test` the test split's metrics."""
+def card_text(found: Contents, findings: Sequence[str], test: Mapping[str, float]) -> str:
+    """Returns the card as Markdown; `findings` are what the verification found, `test` the test split's metrics."""
     job, record = found.job, found.record
     first = best(found.history)
     default = found.history.default
@@ -33,7 +33,7 @@ def card_text(found: Contents, told: Sequence[str], test: Mapping[str, float]) -
         default=number(job, default.value(job.objective.metric) if default else None),
         is_best=first is not None and first.trial.number == record.trial.number,
         verdict=headline(found.history).sentence,
-        told=told,
+        findings=findings,
         test={name: number(job, value) for name, value in test.items() if "." not in name},
         changes=found.changes,
         classes=_classes(found),

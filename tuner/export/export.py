@@ -47,14 +47,14 @@ def export(study: Kept, home: Home, to: Path, asked: Asked) -> tuple[Record, Seq
     folder = ExportFolder(beside)
     try:
         write(found, study.modules, folder, asked.data_root)
-        told = _verified(folder, asked)
-        _write_words(found, folder, told, _tested(folder, asked))
+        findings = _verified(folder, asked)
+        _write_words(found, folder, findings, _tested(folder, asked))
         for caches in [*beside.rglob(CACHES)]:  # of modules that were imported for it
             shutil.rmtree(caches)
         _take_place(beside, to)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return record, told
+    return record, findings
 
 
 def _verified(folder: ExportFolder, asked: Asked) -> list[str]:
@@ -71,9 +71,9 @@ def _tested(folder: ExportFolder, asked: Asked) -> dict[str, float]:
 
 
 def _write_words(
-    found: Contents, folder: ExportFolder, told: Sequence[str], test: Mapping[str, float]
+    found: Contents, folder: ExportFolder, findings: Sequence[str], test: Mapping[str, float]
 ) -> None:
-    write_text(folder.card, card_text(found, told, test))
+    write_text(folder.card, card_text(found, findings, test))
     write_text(folder.reproduce, reproduce_text(found))
     folder.reproduce.chmod(0o755)
 

@@ -15,7 +15,7 @@ from tuner.spec.architectures import ARCHITECTURES, AUTHORS_NAMES, FOLDS, Stage,
 from tuner.spec.trial import Config
 
 MODULE = "context_cluster"
-"""The self-contained module that lies beside the config."""
+"""The self-contained module that lies next to the config."""
 KEYS = (
     "model", "data", "optimizer", "optimizer_config", "lr_config", "momentum_config", "runner", "checkpoint_config",
     "evaluation", "custom_hooks", "log_config", "log_level", "dist_params", "load_from", "resume_from", "workflow",
@@ -37,7 +37,7 @@ LAYER_SCALE = 1e-5
 
 
 def standalone(config: Config, ranks: int, gpus: int) -> Config:
-    """Returns the same training for so many GPUs: plain data sets, mmseg's own keys, the same global batch.
+    """Returns the same training for this number of GPUs: plain data sets, mmseg's own keys, the same global batch.
 
     `ranks` are those that the trial had. Raises BadInput where the global batch cannot be shared evenly.
     """

@@ -38,9 +38,13 @@ def verify(folder: ExportFolder, data_root: Path | None, full: bool) -> list[str
     if problems := list(_changed_images(folder, recorded, data_root)):
         raise BadInput(problems)
     files, images = len(facts["sha256"]), len(recorded["files"].get("val", {}))
-    told = [f"{files} files, both configs and {images} validation files are those that were exported"]
+    findings = [f"{files} files, both configs and {images} validation files are those that were exported"]
     exported = _loaded(folder, data_root)
-    return [*told, _same_logits(folder, exported, data_root), _same_scores(folder, exported, recorded, full)]
+    return [
+        *findings,
+        _same_logits(folder, exported, data_root),
+        _same_scores(folder, exported, recorded, full),
+    ]
 
 
 def _loaded(folder: ExportFolder, data_root: Path | None) -> Any:

@@ -151,6 +151,6 @@ def _imports(source: bytes) -> Iterator[str]:
 def _too_much(top: str) -> str:
     return (
         f"{top} and what is imported with it take more than the {MOST // 2**20} MiB that are sent to the ranks: "
-        "install them on every node (pip install FOLDER) instead of having them beside the config or on PYTHONPATH, "
+        "install them on every node (pip install FOLDER) instead of having them next to the config or on PYTHONPATH, "
         "or move what is no code out of their folders"
     )

@@ -93,7 +93,7 @@ class ExportFolder:
 
     @property
     def module(self) -> Path:
-        """Returns the self-contained module beside it."""
+        """Returns the self-contained module next to it."""
         return self.root / "standalone" / "context_cluster.py"
 
     @property

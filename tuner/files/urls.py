@@ -70,7 +70,7 @@ class UrlPath:
         store.delete_dir_contents(key, missing_dir_ok=True)
 
     def put(self, file: Path) -> None:
-        """Copies the file beside, then renames; what was there before stands until then."""
+        """Copies the file under another name, then renames it; what was there before stands until then."""
         store, key = self._located()
         folder, _, name = key.rpartition("/")
         beside = f"{folder}/.{name}.{uuid4().hex}"

@@ -15,7 +15,7 @@ from tuner.models.clustering import cluster
 
 HIDDEN_BYTES = 2**23
 """The bytes of an MLP's hidden layer that a CPU computes at a time. Blocks of 32 MiB and more come from the system
-anew each time (glibc), which takes longer than filling them."""
+again each time (glibc), which takes longer than filling them."""
 
 
 class Cluster(nn.Module):

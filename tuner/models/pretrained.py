@@ -52,7 +52,7 @@ def load_pretrained(backbone: nn.Module, checkpoint: str, allow_partial: bool = 
 
 
 def load_weights(model: nn.Module, checkpoint: str) -> None:
-    """Loads a config's `load_from` as mmseg does: names and shapes that do not match are left out, and told.
+    """Loads a config's `load_from` as mmseg does: names and shapes that do not match are left out, and named.
 
     Raises BadInput where the file cannot be read, or nothing in it matches.
     """

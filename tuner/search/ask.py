@@ -23,7 +23,7 @@ FRESH = 10
 OUTCOME = "outcome"
 """The attribute of an ended trial that says how it ended."""
 INFEASIBLE = (Outcome.OUT_OF_MEMORY, Outcome.DIVERGED)
-"""Outcomes that samplers are told of as broken constraints; a crash teaches nothing."""
+"""Outcomes that samplers see as broken constraints; a crash teaches nothing."""
 REPLICATE_OF = "replicate_of"
 """The attribute of a trial that is another one trained again: that one's number."""
 

@@ -27,7 +27,7 @@ class Nsga2Sampler(NSGAIISampler):
     """Wants a study of two objectives, its completed trials `with_cost`.
 
     Optuna keeps every generation's parents with the study, and by then those that have ended. Here they are
-    chosen anew for each draw: of all earlier generations, so that who ends late becomes a parent too.
+    chosen again for each draw: of all earlier generations, so that who ends late becomes a parent too.
     """
 
     def __init__(self, seed: int) -> None:

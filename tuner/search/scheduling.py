@@ -10,9 +10,9 @@ from tuner.spec.job import JobSpec
 from tuner.study.protocols import Scheduler
 
 FINISHED = 4
-"""Of so many screened trials one is finished."""
+"""One of this number of screened trials is finished."""
 DEFAULT_AFTER = 3
-"""The default is finished once so many others were. Sooner, it costs a training before anything better can be found."""
+"""The default is finished after this number of others: sooner, it would delay the first better one by a training."""
 
 
 def scheduler_for(job: JobSpec) -> Scheduler:
@@ -71,9 +71,9 @@ class Asha(_Stopping):
 class Screen:
     """Pauses every trial at the first rung, and finishes the best of those that pause.
 
-    One of FINISHED that were screened is finished, as soon as so many are there and no trial waits for others
+    One of FINISHED that were screened is finished, as soon as that number is there and no trial waits for others
     ("i-epoch" of Egele et al. 2023, without its batches). After the last drawing the quota is rounded up. The default
-    pauses too, and is finished besides them: there is no verdict without it.
+    pauses too, and is finished in addition: there is no verdict without it.
     """
 
     pauses = True

@@ -1,10 +1,10 @@
 """Shows a study's sampler the trials of earlier studies of the same space, as trials before its own.
 
-With other images or another length, values lie on another scale. So a lesson keeps no value, but how good
+With other images or another length, values lie on another scale. So a transferred trial keeps no value, but how good
 its trial was in its own study: 0 like the default, 1 like the best, below 0 worse than the default; a pruned
 one as far as it got, against the default there. The new study shows it on its own scale: default on default,
 best on best, linear between and beyond. That claims only which of the earlier trials were better, not how
-good they would be here. And each of the study's own trials takes the place of a lesson, so that an earlier
+good they would be here. And each of the study's own trials takes the place of a transferred one, so that an earlier
 study that misleads is soon forgotten.
 """
 
@@ -23,8 +23,8 @@ from tuner.spec.space import Params, Space
 from tuner.spec.trial import Outcome, Record, Value
 
 TAKEN = 30
-"""The most lessons that a study takes over, and after how many trials of its own none is left."""
-TOLD = (Outcome.COMPLETED, Outcome.PRUNED)
+"""The most trials that a study takes over, and after how many trials of its own none is left."""
+TRANSFERABLE = (Outcome.COMPLETED, Outcome.PRUNED)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def transferred_trials(job: JobSpec, earlier: JobSpec, records: Sequence[Record]
         raise BadInput.of(
             f"search.warm_start_from of job {job.name}: study {earlier.name} does not help", *problems
         )
-    search = [r for r in records if r.trial.replicate_of is None and r.outcome in TOLD]
+    search = [r for r in records if r.trial.replicate_of is None and r.outcome in TRANSFERABLE]
     gains = {record.trial.number: _gain(earlier, record, records[0]) for record in search}
     completed = [gains[r.trial.number] for r in search if r.outcome is Outcome.COMPLETED]
     unit = max(completed) or -min(completed) or 1.0
@@ -120,7 +120,7 @@ def _mismatches(job: JobSpec, earlier: JobSpec, records: Sequence[Record]) -> It
         yield f"it would {its.direction} {its.metric}"
     if not records or records[0].outcome is not Outcome.COMPLETED:
         yield "its default, to which its trials are compared, has not completed"
-    elif not any(r.outcome in TOLD and _lies_within(job.space, r.trial.params) for r in records):
+    elif not any(r.outcome in TRANSFERABLE and _lies_within(job.space, r.trial.params) for r in records):
         yield "none of its trials lies within this job's space"
 
 

@@ -17,7 +17,7 @@ REMEMBERED = 101
 """The steps whose median says how long one takes."""
 TIMES_MEDIAN = 10
 FRAMES = 6
-"""The innermost calls of a stack that are told."""
+"""The innermost calls of a stack that are shown."""
 
 
 class Progress:
@@ -57,13 +57,13 @@ class Progress:
             return self._begun
 
     def leave_after(self, steps: int | None) -> None:
-        """Has the training leave when it has begun so many steps; None lets it go on."""
+        """Has the training leave when it has begun that many steps; None lets it go on."""
         with self._changed:
             self._is_held, self._last = False, steps
             self._changed.notify_all()
 
     def hung(self, least: float) -> bool:
-        """Tells whether nothing has moved for ten times a usual step, and for at least so many seconds."""
+        """Tells whether nothing has moved for ten times a usual step, and for at least that many seconds."""
         usual = median(self._seconds) if self._seconds else 0.0
         return time.monotonic() - self._latest > max(least, TIMES_MEDIAN * usual)
 

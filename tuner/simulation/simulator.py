@@ -27,7 +27,7 @@ class Moment:
 
 
 def simulate(study: Study, surrogate: Surrogate, workers: int) -> Iterator[Moment]:
-    """Runs the study to its end, with so many trials at a time."""
+    """Runs the study to its end, with a given number of trials at a time."""
     begun: dict[int, tuple[float, Sequence[Measurement]]] = {}
     waiting: list[tuple[float, int, int]] = []
     now, trained = 0.0, 0.0

@@ -32,7 +32,7 @@ class Memory:
     activations: int
     """The tensors that the forward pass keeps for the backward pass."""
     temporary: int
-    """The most that lives beside them for a moment: logits with their gradient, or a block computed again."""
+    """The most that lives in addition for a moment: logits with their gradient, or a block computed again."""
     buckets: int = 0
     """A copy of the gradients, in which DistributedDataParallel averages them over the ranks."""
 

@@ -20,7 +20,7 @@ class OwnEntry:
     image_cache: float = 0
     """GiB of decoded images that a node keeps."""
     secondary: str | None = None
-    """What is measured beside the objective, a name of COSTS."""
+    """What is measured in addition to the objective, a name of COSTS."""
     sweep_centers: tuple[int, ...] = ()
     """Numbers of centers at which the weights are measured at the end."""
     strips: Mapping[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""Tells before a search how many seeds a difference needs to be told from noise."""
+"""Tells before a search how many seeds it takes to tell a difference from noise."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class SeedsNeeded:
 def seeds_needed(earlier: Iterable[History], metric: str) -> SeedsNeeded | None:
     """Returns what differences need by the noise of earlier studies of the same config, else by the published one.
 
-    The number is 2 ((z_0.975 + z_0.8) noise / difference)², for two means of so many seeds each and a known noise.
+    The number is 2 ((z_0.975 + z_0.8) noise / difference)², for two means of as many seeds each and a known noise.
     None for a metric whose noise nobody has measured.
     """
     known = [(*noise_between_seeds(history), history.job.name) for history in earlier]

@@ -106,7 +106,7 @@ def _problems(job: JobSpec, point: InitialPoint, params: Params) -> Iterator[str
         if name not in params and space.counts(name, params):
             yield f"it has no {name}, nor has the default"
         elif name not in params and name in point.params:
-            yield f"its {name} does not count beside its other values"
+            yield f"its {name} does not count with its other values"
         elif name in params and not parameter.contains(params[name]):
             yield f"with lr_rule its {name} is {params[name]:g}, outside {parameter}"
     yield from (f"it breaks {text!r}" for text in space.broken(params))

@@ -86,7 +86,7 @@ class Swept:
     """Holds the metrics of one set of weights at another number of centers."""
 
     stage: int | None
-    """The one stage, from 1, that has so many while the others keep their own; None for all stages."""
+    """The one stage, from 1, that has this number while the others keep their own; None for all stages."""
     centers: int
     metrics: Mapping[str, float]
     """The metrics as in a measurement, without the loss."""

@@ -35,7 +35,7 @@ PATTERNS = {
 }
 """What a name may be, by its pattern."""
 LONGEST = 80
-"""Letters of a wrong name that are told."""
+"""Letters of a wrong name that are shown."""
 UNIONS = ("float", "int", "choice", "bool", "str", "[key]", "[rungs]", "[auto]")
 
 

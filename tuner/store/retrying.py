@@ -57,7 +57,7 @@ def fence(storage: BaseStorage, check: Callable[[Connection], None]) -> None:
 class _Patient:
     """Retries every method of a storage; each is one transaction.
 
-    Its connections end with it, not when Python collects garbage: a server has only so many.
+    Its connections end with it, not when Python collects garbage: a server allows only a limited number.
     """
 
     def __init__(self, storage: BaseStorage, engine: Engine) -> None:

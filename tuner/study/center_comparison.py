@@ -31,7 +31,7 @@ class Other:
 
     centers: Value
     trial: int
-    """The number of the best trial that has so many."""
+    """The number of the best trial with this count."""
     difference: float
     """Its mean minus that of the best number."""
     low: float

@@ -15,7 +15,7 @@ FIRST = 2
 
 @dataclass(frozen=True)
 class NullRaces:
-    """Holds what so many races without a difference show at one look and over all of them."""
+    """Holds what many races without a difference show at one look and over all of them."""
 
     at_look: Array
     """The leader's difference to the default in its estimated standard errors at the look, rising."""

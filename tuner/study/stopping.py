@@ -61,7 +61,7 @@ def time_spent(records: Iterable[Record]) -> float:
 
 
 def verdict_seconds(history: History, trainings: Iterable[int]) -> float:
-    """Returns how long rounds of so many trainings take at most, by the default's time; 0 while that is unknown.
+    """Returns how long such rounds of trainings take at most, by the default's time; 0 while that is unknown.
 
     As many train at a time as the search's trials did.
     """

@@ -68,7 +68,7 @@ class Server:
             if found := client.get_experiment_by_name(name):
                 client.delete_experiment(found.experiment_id)
         except AWAY as error:
-            raise TunerError(told(error, self.uri)) from error
+            raise TunerError(explained(error, self.uri)) from error
 
     def experiment(self, client: MlflowClient, name: str) -> str:
         """Returns the experiment of that name, made or brought back where it is not there. Raises AWAY."""
@@ -154,7 +154,9 @@ class MlflowTracker:
         except Exception as error:  # no drawing of a page may end a search
             status = _status(error)
             if self._told != status:
-                logger.warning("%s; the search goes on and is shown later", told(error, self._server.uri))
+                logger.warning(
+                    "%s; the search goes on and is shown later", explained(error, self._server.uri)
+                )
             self._told, self._runs = status, None
         else:
             self._told = None
@@ -168,10 +170,10 @@ def sync(server: Server, study_id: str, sources: Sources) -> None:
         runs.report(sources)
         runs.close(sources)
     except AWAY as error:
-        raise TunerError(told(error, server.uri)) from error
+        raise TunerError(explained(error, server.uri)) from error
 
 
-def told(error: Exception, uri: str) -> str:
+def explained(error: Exception, uri: str) -> str:
     """Says what a server has answered and what to do about it, that there was no answer, or what else failed."""
     address = urlsplit(uri)
     where = (

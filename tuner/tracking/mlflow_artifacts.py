@@ -30,7 +30,7 @@ TABLES = "mlflow.loggedArtifacts"
 LOGGED = re.compile(r"images/(?P<key>[^+%/]+)[+%]step[+%](?P<step>\d+)[+%]timestamp.*\.(?P<form>png|webp)")
 """How `log_image` names its two files; checked with MLflow 3.17."""
 MOST_BYTES = 50e6
-"""The pictures of a study, as MLflow keeps them; where those of all rungs are more, the last of each trial are kept."""
+"""The images of a study, as MLflow keeps them; where those of all rungs are more, the last of each trial are kept."""
 BYTES = 56e3
 """The bytes of one strip 512 pixels wide, in fewer colours and as its smaller copy."""
 COLOURS = 128

@@ -115,7 +115,7 @@ class StudyRuns:
             self._parent.points = len(points)
 
     def report(self, sources: Sources) -> None:
-        """Draws the report and what is said of the study anew."""
+        """Draws the report and what is said of the study again."""
         run_id, now = self._parent.run_id, sources.latest
         self._client.log_text(run_id, page.html(sources, now), REPORT)
         note = page.markdown(sources, now, CLASSES_IN_NOTE)

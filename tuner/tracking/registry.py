@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from tuner.errors import TunerError
 from tuner.spec.job import JobSpec
-from tuner.tracking.mlflow import AWAY, Server, told
+from tuner.tracking.mlflow import AWAY, Server, explained
 
 MODEL = "model"
 LONGEST = 5000
@@ -45,7 +45,7 @@ def register(server: Server, job: JobSpec, export: Path, code: str, description:
         source = f"{run.info.artifact_uri}/{MODEL}"
         version = client.create_model_version(name, source, run.info.run_id, description=_cut(description))
     except AWAY as error:
-        raise TunerError(told(error, server.uri)) from error
+        raise TunerError(explained(error, server.uri)) from error
     return f"models:/{name}/{version.version}"
 
 

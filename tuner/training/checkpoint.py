@@ -1,4 +1,4 @@
-"""Checkpoints in mmcv's layout, written beside and renamed, read with `weights_only`."""
+"""Checkpoints in mmcv's layout, written under another name and renamed, read with `weights_only`."""
 
 import os
 from collections.abc import Mapping

@@ -77,8 +77,8 @@ class Training:
         checkpoint.check_agreed(self.iteration, rank_info)
         self._older = [each for each in found if each != self._own_checkpoint]
         """The checkpoints of earlier attempts, until there is one of this."""
-        told = self._meta["measurement"]
-        self._pending = Measurement(**told) if told else None
+        kept = self._meta["measurement"]
+        self._pending = Measurement(**kept) if kept else None
         dataset = build(self._config["data"]["train"])
         for images in (dataset.dataset, self._validation):
             remember_images(images, own_entry(self._config).image_cache)
@@ -96,18 +96,18 @@ class Training:
 
     @property
     def has_news(self) -> bool:
-        """Tells whether the checkpoint that was taken up has a measurement that was not told yet."""
+        """Tells whether the checkpoint that was taken up has a measurement that was not reported yet."""
         return self._pending is not None
 
     def step(self, evaluation_points: tuple[int, ...]) -> Measurement:
-        """Trains to the next evaluation point, evaluates and saves; what the checkpoint was saved with is told again.
+        """Trains to the next evaluation point, evaluates and saves; what the checkpoint holds is reported again.
 
         Raises Left when asked to, with its checkpoint saved, Diverged when the loss has exploded, OutOfMemory when the
-        device has no room, Crashed where a image cannot be read or the checkpoint not be written.
+        device has no room, Crashed where an image cannot be read or the checkpoint not be written.
         """
         if self._pending:
-            told, self._pending = self._pending, None
-            return told
+            pending, self._pending = self._pending, None
+            return pending
         first = self.iteration + (self._meta["measurement"] is not None or self.iteration == 0)
         until = next(stop for stop in evaluation_points if stop >= first)
         try:
@@ -144,8 +144,7 @@ class Training:
         self.progress.may_break_off = False
         seconds = time.perf_counter() - begun
         measurement = Measurement(until, metrics, seconds, system_metrics, self._losses.take_curve())
-        told = asdict(measurement)
-        self._save(seconds=measurement.seconds, measurement=told)
+        self._save(seconds=measurement.seconds, measurement=asdict(measurement))
         return measurement
 
     def _measured(self, record: Confusion | None) -> dict[str, float]:

@@ -24,5 +24,5 @@ def fenced(text: str, language: str) -> str:
 
 
 def _more_than(text: str, least: int) -> str:
-    """Returns more backticks than anywhere stand in a row, and more than so many."""
+    """Returns more backticks than anywhere stand in a row, and more than a given number."""
     return "`" * (1 + max([least, *map(len, re.findall("`+", text))]))

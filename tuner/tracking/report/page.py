@@ -53,7 +53,7 @@ def html(sources: Sources, now: datetime) -> str:
 
 
 def markdown(sources: Sources, now: datetime, classes: int | None = None) -> str:
-    """Writes the same in words and tables, without plots and images; of the classes, so many that differ most."""
+    """Writes the same as text and tables, without plots and images; at most `classes` classes, the most different."""
     template = _environment(autoescape=False).get_template("report.md.j2")
     words = _words(sources, now)
     shown = sorted(words["classes"], key=lambda each: -abs(each.gain))[:classes]

@@ -27,7 +27,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 ENOUGH = 3
 """Completed trials from which on plots of the parameters say something."""
-BESIDE = 420
+HEIGHT = 420
 """Pixels; the height of two plots that stand side by side."""
 LABEL = 16
 """Letters of a choice that a plot has room for."""
@@ -66,7 +66,7 @@ class SearchFigures:
         most = 1.2 * max(self.importances.values())
         figure.update_xaxes(title="share of the importance", range=[0, most])
         figure.update_yaxes(title=None)
-        return styled(figure, BESIDE, showlegend=False, bargap=0.55)
+        return styled(figure, HEIGHT, showlegend=False, bargap=0.55)
 
     def slices(self) -> go.Figure:
         figure = plot_slice(self._study, self.names, target_name=self._metric)
@@ -79,7 +79,7 @@ class SearchFigures:
 
     def contour(self) -> go.Figure:
         figure = plot_contour(self._study, self.pair, target_name=self._metric)
-        return styled(figure, BESIDE)
+        return styled(figure, HEIGHT)
 
     def parallel(self) -> go.Figure:
         figure = plot_parallel_coordinate(self._study, self.names, target_name=self._metric)

@@ -50,7 +50,7 @@ def unit(job: JobSpec) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """Says in which unit a study's costs are told: in minutes what was less than an hour in all."""
+    """Says in which unit a study's costs are shown: in minutes what was less than an hour in all."""
 
     unit: str
     factor: float

@@ -27,7 +27,7 @@ GENERATED_FROM = ("tuner.models.context_cluster", "tuner.models.layer_decay", "t
 def read(path: Path, imports: bool = True) -> Config:
     """Returns the config with its `_base_` files merged, in its canonical spelling. Raises BadInput.
 
-    Modules of its custom_imports may lie beside it, or on PYTHONPATH. Without `imports` they are not imported, nor
+    Modules of its custom_imports may lie next to it, or on PYTHONPATH. Without `imports` they are not imported, nor
     mmseg with them, which takes seconds: what the config says can be read, and nothing of it be built.
     """
     folder = str(path.resolve().parent)
@@ -66,7 +66,7 @@ def _failures(names: Sequence[Any], may_fail: bool) -> Iterator[str]:
             is_bare = type(raised) is ImportError and not str(raised)  # mmcv says no more of them
             error = raised.__context__ if is_bare and raised.__context__ else raised
             if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-                where = "put the module's folder on PYTHONPATH, or the module beside the config"
+                where = "put the module's folder on PYTHONPATH, or the module next to the config"
                 yield f"custom_imports: {error}: {where}"
             else:
                 yield f"custom_imports: {name}: {type(error).__name__}: {error}{_place(error)}"

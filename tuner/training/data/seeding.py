@@ -30,7 +30,7 @@ RATES = {
 
 @HOOKS.register_module()
 class SeedEachIteration(Hook):  # type: ignore[misc]
-    """Makes what is dropped of sample k follow from the seed and k, whatever rank trains it beside what others.
+    """Makes what is dropped of sample k follow from the seed and k, whatever rank trains it together with what others.
 
     Every forward draws for all samples of its iteration, `batch` of them, and takes those of its own. Layers
     that mix samples before they drop, as window attention does, draw by the iteration alone.

@@ -207,7 +207,7 @@ def _as_it_is(sample: Any) -> Any:
 
 
 def of_like_size(samples: Iterable[Labelled], most: int) -> Iterator[list[Labelled]]:
-    """Yields batches of at most so many images of one size, found among some batches' worth of neighbours."""
+    """Yields batches of at most `most` images of one size, found among some batches' worth of neighbours."""
 
     def by_size(labelled: Labelled) -> tuple[int, int]:
         return size(labelled[0])

@@ -28,7 +28,7 @@ def metric_problems(job: JobSpec, config: Config) -> list[Problem]:
     try:
         dataset = built_split(config, "val")
     except BadInput:
-        return []  # it is told with the images
+        return []  # its images' problems name it
     if not is_scored_by_mmseg(dataset):
         return []
     names = metric_names(dataset)

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 def with_strips(config: Config, dataset: Any, images: int, width: int) -> Config:
-    """Writes into a config which images of its validation set are kept as strips, so many pixels wide."""
+    """Writes into a config which images of its validation set are kept as strips, and their width in pixels."""
     if not images or not is_scored_by_mmseg(dataset):
         return config
     return with_own(config, strips={"images": chosen(dataset, images), "width": width})

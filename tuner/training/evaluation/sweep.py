@@ -15,7 +15,7 @@ Evaluate = Callable[[], dict[str, float]]
 def sweep(
     segmentor: Any, counts: Sequence[int], per_stage: bool, evaluate: Evaluate, images: int
 ) -> Iterator[Swept]:
-    """Evaluates so many images at each count; afterwards the backbone has its own centers again.
+    """Evaluates the first `images` images at each count; afterwards the backbone has its own centers again.
 
     Raises BadInput where the backbone is no Context Cluster, TunerError for counts that are no squares.
     """
