@@ -74,4 +74,4 @@ def requests(browser: webdriver.Chrome) -> list[str]:
     """Lists what the page asked for over any protocol, without data and the browser's own files."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    return [url for url in sent if not url.startswith(("data:", "blob:", "chrome:"))]
+    return [url for url in sent if not url.startswith(("data:", "blob:", "chrome:", "chrome-untrusted:"))]

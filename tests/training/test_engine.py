@@ -46,6 +46,8 @@ SHORT = {
     },
     "optimizer_config": {"grad_clip": {"max_norm": 1.0}},
 }
+PLAIN_DESCENT = {"optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9}}
+"""For sums in another order: AdamW's first steps blow the rounding of a gradient near zero up to a whole step."""
 
 
 @pytest.fixture(scope="module")
@@ -204,26 +206,27 @@ def keep(measurement: Measurement) -> None:
 def test_any_number_of_ranks_and_parts_trains_to_the_same_losses_and_metrics(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = []
+    told, plain = [], config | PLAIN_DESCENT
     for ranks, parts in ((1, 1), (1, 4), (2, 2), (4, 1)):
         folder = tmp_path / f"{ranks}-{parts}"
         folder.mkdir()
         monkeypatch.chdir(folder)
         share = {"data.samples_per_gpu": 4 // ranks, "tuner.accumulation": parts, "evaluation.interval": 2}
-        launch.train(reproducible(apply(config, share, "test"), 3, ranks), folder / "work", ranks, keep)
+        launch.train(reproducible(apply(plain, share, "test"), 3, ranks), folder / "work", ranks, keep)
         told.append([json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()])
     for other in told[1:]:
-        assert [each["loss"] for each in other] == pytest.approx([each["loss"] for each in told[0]], abs=1e-4)
+        assert [each["loss"] for each in other] == pytest.approx([each["loss"] for each in told[0]], abs=1e-5)
         assert [each["mIoU"] for each in other] == pytest.approx([each["mIoU"] for each in told[0]], abs=0.05)
         wanted = [each["val_loss"] for each in told[0]]
-        assert [each["val_loss"] for each in other] == pytest.approx(wanted, abs=1e-4)
+        assert [each["val_loss"] for each in other] == pytest.approx(wanted, abs=1e-5)
 
 
 def test_a_training_short_of_memory_goes_on_in_parts_and_recomputed_to_the_same_objective(
     ready: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluation_points = (3, LENGTH)
-    roomy = Training(ready, tmp_path / "roomy", RankInfo())
+    plain = ready | PLAIN_DESCENT
+    roomy = Training(plain, tmp_path / "roomy", RankInfo())
     wanted = [roomy.step(evaluation_points).metrics for _ in evaluation_points]
     forward = Stage.forward
 
@@ -232,7 +235,7 @@ def test_a_training_short_of_memory_goes_on_in_parts_and_recomputed_to_the_same_
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
         return forward(stage, x)
 
-    lent, rungs, told = ready, [], []
+    lent, rungs, told = plain, [], []
     first = Training(lent, tmp_path / "short", RankInfo()).step(evaluation_points)
     monkeypatch.setattr(Stage, "forward", short_of_memory)
     while lent is not None and len(told) < 2:
@@ -245,7 +248,7 @@ def test_a_training_short_of_memory_goes_on_in_parts_and_recomputed_to_the_same_
     assert rungs == [(1, False), (2, False), (4, False), (4, True)]
     assert told[0] == first
     assert [each.metrics["loss"] for each in told] == pytest.approx(
-        [each["loss"] for each in wanted], abs=1e-4
+        [each["loss"] for each in wanted], abs=1e-5
     )
     assert [each.metrics["mIoU"] for each in told] == pytest.approx(
         [each["mIoU"] for each in wanted], abs=0.01
