@@ -119,11 +119,12 @@ def test_a_training_in_less_precision_that_is_taken_up_equals_one_in_one_go(
 def test_parts_of_a_scaled_batch_have_the_gradients_of_the_whole(tiny: Config, tmp_path: Path) -> None:
     told = []
     for parts in (1, 2):
-        config = ready(tiny, "fp16") | {"tuner": {"accumulation": parts}}
+        plain = {"optimizer": {"type": "SGD", "lr": 0.01}}  # AdamW's steps blow up the rounding of sums
+        config = ready(tiny, "fp16") | {"tuner": {"accumulation": parts}} | plain
         del config["custom_hooks"][0]  # float32, with the loss scaled all the same
         training = Training(config, tmp_path / str(parts), RankInfo())
         told.append([training.step(RUNGS).metrics["loss"] for _ in RUNGS])
-    assert told[1] == pytest.approx(told[0], abs=1e-4)
+    assert told[1] == pytest.approx(told[0], abs=1e-5)
 
 
 class Runner:

@@ -1,17 +1,18 @@
-"""Gives mmseg the Context Cluster. Without compiled operators, import this package before mmseg."""
+"""Gives mmseg the Context Cluster. Import it before mmseg, where mmcv has no compiled operators."""
 
 import logging
 import warnings
+
+from tuner.models.mmcv_ops import stand_in_for_missing_operators
 
 # what mmcv and mmseg say at every import and every model, and nobody can act on
 warnings.filterwarnings("ignore", "On January 1, 2023, MMCV")
 warnings.filterwarnings("ignore", "Default ``avg_non_ignore`` is False")
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-
-from mmcv.utils import get_logger  # noqa: E402
-
-from tuner.models.mmcv_ops import stand_in_for_missing_operators  # noqa: E402 - imports mmcv
+for name in (
+    "mmcv",
+    "mmseg",
+):  # they list every data set and every tensor of every model, whatever level is set here
+    logging.getLogger(name).addFilter(lambda record: record.levelno >= logging.WARNING)
 
 stand_in_for_missing_operators()
-for name in ("mmcv", "mmseg"):
-    get_logger(name).setLevel(logging.WARNING)  # they list every data set and every tensor of every model

@@ -1,5 +1,6 @@
 """Weights of the authors' checkpoints for a backbone, and how many of its tensors they really fill."""
 
+import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,7 @@ def load_pretrained(backbone: nn.Module, checkpoint: str, allow_partial: bool = 
         advice = "give the checkpoint of the same model, or set allow_partial=True in init_cfg"
         raise BadInput.of(checkpoint, f"{report}: {advice}", *problems)
     backbone.load_state_dict(matched, strict=False)
-    get_logger("mmcv").info("\n  ".join([f"{checkpoint}: {report}", *problems]))
+    _log(checkpoint, report, problems)
 
 
 def load_weights(model: nn.Module, checkpoint: str) -> None:
@@ -70,7 +71,12 @@ def load_weights(model: nn.Module, checkpoint: str) -> None:
     report = f"{len(matched)} of {len(wanted)} tensors matched"
     if not matched:
         raise BadInput.of("load_from", f"{checkpoint}: {report}: give a checkpoint of the same model")
-    get_logger("mmcv").info("\n  ".join([f"{checkpoint}: {report}", *_mismatches(wanted, found)]))
+    _log(checkpoint, report, _mismatches(wanted, found))
+
+
+def _log(checkpoint: str, report: str, problems: list[str]) -> None:
+    level = logging.WARNING if problems else logging.INFO
+    get_logger("mmcv").log(level, "\n  ".join([f"{checkpoint}: {report}", *problems]))
 
 
 def _read(path: Path) -> dict[str, Tensor]:
