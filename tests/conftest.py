@@ -12,7 +12,7 @@ import torch
 import yaml
 
 import tuner.models  # mmseg cannot be imported before it
-from tests import databases
+from tests import databases, warm
 from tests.conformance.base import draw
 from tests.object_store import ObjectStore, serving
 from tests.ray_head import TOKEN, ray_head
@@ -22,8 +22,8 @@ from tuner.files.urls import UrlPath
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT.parent / "shared" / "data"
-BUSY = {"RAY_worker_niceness": "0"}
-"""Ray's workers are as important as other tests; nice ones, as Ray starts them, would wait for all of them."""
+BUSY = {"RAY_worker_niceness": "0", "RAY_memory_monitor_refresh_ms": "0"}
+"""Ray's workers are as important as other tests: they do not wait for those, nor die for the memory that those take."""
 os.environ |= BUSY
 os.environ.setdefault(
     "RAY_AUTH_MODE", "token"
@@ -95,16 +95,8 @@ def tuner(home: Path) -> Tuner:
     """The command line, in a process of its own."""
 
     def call(*arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tuner", "--home", str(home), *map(str, arguments)]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=500,
-            env=clean_environment() | environment,
-            check=False,
-        )
-        assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
+        done = warm.call(["--home", str(home), *map(str, arguments)], clean_environment() | environment)
+        assert done.returncode == code, f"{done.args}\n{done.stdout}\n{done.stderr}"
         return done
 
     return call

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import warm
 from tests.conftest import ROOT, clean_environment
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("usual ports")]
@@ -62,9 +64,13 @@ def environment() -> dict[str, str]:
 
 
 def output_of(command: str, folder: Path) -> str:
-    done = subprocess.run(
-        command, shell=True, cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
+    name, *arguments = shlex.split(command)
+    if name == "tuner":
+        done = warm.call(arguments, environment(), folder)
+    else:
+        done = subprocess.run(
+            command, shell=True, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        )
     allowed = (0, 1) if command == "tuner stop demo" else (0,)  # 1: the study has ended before
     assert done.returncode in allowed, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
