@@ -1,7 +1,7 @@
 """Finds the processes of one test: tests run beside each other, so none may look at all processes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +21,14 @@ def left_over(folder: Path) -> list[psutil.Process]:
     while (found := processes_of(folder)) and time.monotonic() < end:
         time.sleep(0.1)
     return found
+
+
+def listening(processes: Iterable[psutil.Process]) -> list[str]:
+    """The addresses at which processes listen, one a socket."""
+    ids = {process.pid for process in processes}
+    sockets = [each for each in psutil.net_connections("inet") if each.pid in ids and each.laddr]
+    addresses = [each.laddr[0] for each in sockets if each.status == psutil.CONN_LISTEN]
+    return [address.removeprefix("::ffff:") for address in addresses]
 
 
 def _texts(process: psutil.Process) -> Iterator[str]:

@@ -6,13 +6,12 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from tuner.checking import all_notes, check, check_builds, check_config, with_strips_named
 from tuner.errors import TunerError
 from tuner.files.modules import Modules, own_modules
 from tuner.files.writing import remove_folder, write_text
-from tuner.settings import Settings
+from tuner.settings import Settings, has_password
 from tuner.sizing.custom_imports import imported
 from tuner.sizing.plan import Plan, fits, make_plan
 from tuner.sizing.trial_config import default_params
@@ -209,7 +208,7 @@ def _send(job: JobSpec, config: str, modules: Modules, address: str | None, sett
         "TUNER_STORAGE": settings.storage,
         "MLFLOW_TRACKING_URI": cluster.tracking_uri or settings.tracking_uri,
     }
-    environment = {name: place for name, place in places.items() if place and not urlsplit(place).password}
+    environment = {name: place for name, place in places.items() if place and not has_password(place)}
     with TemporaryDirectory() as folder:
         write_job(job, Path(folder), config)
         modules.write(Path(folder))

@@ -35,6 +35,23 @@ class Settings:
         )
 
 
+def has_password(url: str) -> bool:
+    """Tells whether a URL holds a password; one that cannot be read may."""
+    try:
+        return bool(urlsplit(url).password) or "password" in parse_qs(urlsplit(url).query)
+    except ValueError:
+        return True
+
+
+def check_shown(storage: str) -> None:
+    """Raises BadInput for a database's URL with a password, where `ps` shows it to everybody."""
+    if has_password(storage):
+        raise BadInput.of(
+            "--storage",
+            "must hold no password, as `ps` shows it: give the URL in TUNER_STORAGE, or the password in ~/.pgpass",
+        )
+
+
 def _folder(text: str) -> AnyPath:
     """Returns the folder of a path or a URL. Raises BadInput."""
     try:

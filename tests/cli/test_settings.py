@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Tuner
 from tuner.errors import BadInput
 from tuner.files.paths import AnyPath
 from tuner.files.urls import UrlPath
@@ -32,3 +33,12 @@ def test_a_password_in_a_url_is_refused_and_not_shown(text: str) -> None:
 def test_what_looks_like_a_url_and_is_none_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="--checkpoints"):
         checkpoints(text)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://tuner:hush@db/x", "postgresql://tuner@db/x?password=hush", "x://[hush"]
+)
+def test_a_databases_password_is_refused_among_the_arguments(tuner_inside: Tuner, url: str) -> None:
+    refused = tuner_inside("--storage", url, "status", code=2).stderr
+    assert "--storage: 1 problem\n  must hold no password" in refused
+    assert "hush" not in refused

@@ -7,13 +7,15 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from urllib.error import HTTPError
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 
-from tests.cluster.composition import HOST, POSTGRES, Composition
+from tests.cluster.composition import HOST, POSTGRES, SECRETS, Composition
 from tests.conftest import JobFile, Tuner
 from tuner.servers.ports import free_ports
 
@@ -56,6 +58,11 @@ def count_nodes(composition: Composition, **changes: str) -> subprocess.Complete
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+def read(url: str, **headers: str) -> str:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as response:
+        return str(response.read().decode())
+
+
 def status(url: str, **headers: str) -> int:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as response:
@@ -87,13 +94,20 @@ def test_mlflow_answers_to_its_own_names_alone(composition: Composition) -> None
     assert status(page, Host="elsewhere.example") == 403
 
 
-def test_a_job_is_kept_in_postgresql_and_shown_by_mlflow(
+def test_a_job_is_kept_in_postgresql_shown_by_mlflow_and_its_password_nowhere(
     composition: Composition, tuner: Tuner, job_file: JobFile
 ) -> None:
     environment = composition.environment("head")
     del environment["TUNER_HOME"]
     job = job_file(name="composed", budget={"trials": 3})
-    done = tuner("submit", job, "--address", composition.url(8265), "--wait", **environment)
+    with ThreadPoolExecutor() as pool:
+        submission = pool.submit(
+            tuner, "submit", job, "--address", composition.url(8265), "--wait", **environment
+        )
+        shown = command_lines()
+        while wait([submission], timeout=1).not_done:
+            shown |= command_lines()
+    done = submission.result()
     assert "submitted: composed-1" in done.stdout
 
     trials = json.loads(tuner("status", "composed", "--json", **environment).stdout)["trials"]
@@ -103,3 +117,35 @@ def test_a_job_is_kept_in_postgresql_and_shown_by_mlflow(
     runs = client.search_runs([experiment.experiment_id], "tags.`tuner.trial` = '0'")
     assert [file.path for file in client.list_artifacts(runs[0].info.run_id)] == ["config.py"]
     assert (composition.folder / "artifacts" / experiment.experiment_id).is_dir()
+
+    elsewhere = environment["TUNER_STORAGE"].replace(str(composition.ports[5432]), str(free_ports(0)[0]))
+    error = tuner("status", "composed", code=1, **environment | {"TUNER_STORAGE": elsewhere}).stderr
+    assert "the studies' database does not answer" in error
+    jobs = read(composition.url(8265) + "/api/jobs/", Authorization="Bearer " + SECRETS["RAY_AUTH_TOKEN"])
+    texts = {"answers": done.stdout + done.stderr + error, "Ray's dashboard": jobs, "ps": "\n".join(shown)}
+    texts |= {name: dumped(composition, name) for name in ("studies", "mlflow")} | logs(composition)
+    assert "composed" in texts["ps"]
+    assert {"mlflow", "head.log"} <= texts.keys()
+    assert [name for name, text in texts.items() if SECRETS["POSTGRES_PASSWORD"] in text] == []
+
+
+def command_lines() -> set[str]:
+    """As `ps` shows them to everybody."""
+    return {" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])}
+
+
+def dumped(composition: Composition, database: str) -> str:
+    """All that a database holds."""
+    command = ["pg_dump", "--username=tuner", database]
+    return subprocess.check_output(command, env=composition.environment("postgres"), text=True)
+
+
+def logs(composition: Composition) -> dict[str, str]:
+    """All files of the services, Ray's own included, but PostgreSQL's and the one that the password is read from."""
+    files = [file for file in composition.folder.rglob("*") if file.is_file() and not file.is_symlink()]
+    own = {composition.folder / "postgres", composition.folder / "password"}
+    return {
+        str(file.relative_to(composition.folder)): file.read_text(errors="replace")
+        for file in files
+        if not own & {file, *file.parents}
+    }

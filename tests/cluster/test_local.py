@@ -13,6 +13,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from tests.left_over import listening
 from tuner.cluster import local
 from tuner.cluster.local import Cluster
 from tuner.errors import TunerError
@@ -106,11 +107,9 @@ def test_runs_read_alike_with_and_without_the_server(home: Home, cluster: Cluste
 
 
 def test_listens_on_loopback_alone(home: Home) -> None:
-    ids = {process.pid for process in processes(home)}
-    listening = [c for c in psutil.net_connections("inet") if c.pid in ids and c.status == psutil.CONN_LISTEN]
-    addresses = [address for address, _ in (c.laddr for c in listening if c.laddr)]
+    addresses = listening(processes(home))
     assert len(addresses) >= 4
-    assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
+    assert set(addresses) == {LOOPBACK}
 
 
 def test_half_a_cluster_is_not_up(home: Home, cluster: Cluster) -> None:

@@ -17,6 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.conftest import ROOT, JobFile, Tuner, clean_environment
+from tests.left_over import listening
 from tests.projection import projection
 from tests.undisturbed import undisturbed
 from tuner.files.paths import Home
@@ -163,7 +164,7 @@ def run_until_killed(home: Path, job: Path, rows: int) -> None:
         assert driver.poll() is None, "the driver ended before it was killed"
         time.sleep(0.05)
     family = [driver, *driver.children(recursive=True)]
-    assert listening({process.pid for process in family}) == {"127.0.0.1"}
+    assert set(listening(family)) == {"127.0.0.1"}
     for process in family:
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -175,13 +176,6 @@ def started(home: Path, job: Path) -> psutil.Popen:
     return psutil.Popen(
         command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-
-
-def listening(processes: set[int]) -> set[str]:
-    """The addresses at which processes listen."""
-    sockets = [each for each in psutil.net_connections("inet") if each.pid in processes]
-    open_ones = [each.laddr[0] for each in sockets if each.status == psutil.CONN_LISTEN and each.laddr]
-    return {address.removeprefix("::ffff:") for address in open_ones}
 
 
 def rows_of(home: Path) -> int:

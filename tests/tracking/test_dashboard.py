@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.conftest import JobFile, clean_environment
-from tests.left_over import left_over, processes_of
+from tests.left_over import left_over, listening, processes_of
 from tests.records import STUDY
 from tests.shown import Shown
 from tuner.errors import TunerError
@@ -86,7 +86,7 @@ def test_page_takes_the_next_port_and_ends_with_all_its_processes(state: Home, t
         port = taken.getsockname()[1]
         with serve(state.tracking, tmp_path, port) as address:
             assert int(address.rpartition(":")[2]) > port
-            assert processes_of(tmp_path)
+            assert set(listening(processes_of(tmp_path))) == {"127.0.0.1"}
     assert not left_over(tmp_path)
     with pytest.raises(URLError):
         read(address)

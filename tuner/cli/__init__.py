@@ -11,7 +11,7 @@ from rich.console import Console
 from tuner.cli import acting, clusters, simulations, studies, trainings
 from tuner.cli.arguments import out
 from tuner.errors import BadInput, TunerError
-from tuner.settings import Settings
+from tuner.settings import Settings, check_shown
 
 cli = typer.Typer(
     help="Finds better hyperparameters for Context Cluster + Semantic FPN.",
@@ -51,6 +51,9 @@ def settings(
         ),
     ] = None,
 ) -> None:
+    source = context.get_parameter_source("storage")
+    if storage and source and source.name == "COMMANDLINE":
+        check_shown(storage)
     context.obj = Settings.from_environment(home, storage, checkpoints)
 
 
