@@ -50,7 +50,9 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
     from tuner.search.scheduling import scheduler_for
     from tuner.store.requests import Acting, lift
     from tuner.store.studies import open_study
+    from tuner.store.summaries import Summarizes
     from tuner.tracking.mlflow import MlflowTracker, Server
+    from tuner.tracking.report.index import summary
     from tuner.tracking.terminal import TrialTable
     from tuner.training import open_training, process_group
     from tuner.training.config import config as configs
@@ -74,7 +76,9 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
         lift(settings.storage, job.name)
         with store.driven(), TrialTable(History(job, store.records())) as table:
             retention = Retention(History(job, store.records()), settings.home)
-            study = Study(job, store, scheduler_for, [tracker, table, retention])
+            summarizes = Summarizes(settings.storage, job.name, lambda: summary(study.history))
+            study = Study(job, store, scheduler_for, [tracker, table, retention, summarizes])
+            summarizes.keep()
             tracker.begin()
             opening = partial(open_training, modules=checked.modules, attempt=store.attempt)
             trainer = Trainer(process_group.join, opening)
@@ -83,6 +87,7 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
                 ray_tune.run(study, ray_tune.Launch(job, config, settings.home, trainer), acting.take_up)
             finally:
                 tracker.end()
+            summarizes.keep()
     if study.is_leaving:
         raise TunerError(f"study {job.name} was asked to leave; it goes on by `tuner resume {job.name}`")
     if study.hopeless:
@@ -215,19 +220,17 @@ def _send(job: JobSpec, config: str, modules: Modules, address: str | None, sett
         return jobs.submit(cluster.jobs_address, job.name, Path(folder), ["run", "job.yaml"], environment)
 
 
-def index(settings: Settings) -> list[str]:
-    """Returns a line on every study."""
-    from tuner.store.lease import driver
-    from tuner.tracking.report import index as lines
+def overview(settings: Settings) -> list[dict[str, Any]]:
+    """Returns how every study stands, from the summaries that their drivers keep."""
+    from tuner.store.summaries import standings
+    from tuner.tracking.report.index import state, summary
 
-    shown = [show(name, settings) for name in known_studies(settings)]
-    return [lines.line(each, driver(settings.storage, each.job.name) is not None) for each in shown]
-
-
-def known_studies(settings: Settings) -> list[str]:
-    from tuner.store.studies import studies
-
-    return studies(settings.storage)
+    found = []
+    for each in standings(settings.storage):
+        facts = each.facts or summary(show(each.study, settings))
+        stands = {"state": state(facts, each.driver is not None, each.held), "driver": each.driver}
+        found.append({"study": each.study, **stands, "since": each.since, **facts})
+    return found
 
 
 def delete(study: str, settings: Settings) -> None:

@@ -84,14 +84,14 @@ def run(
 @commands.command(rich_help_panel=SEARCH)
 def status(
     context: typer.Context,
-    study: Annotated[str | None, typer.Argument(help="One study; without it, the names of all.")] = None,
+    study: Annotated[str | None, typer.Argument(help="One study; without it, a row for each.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     watched: Annotated[
         bool, typer.Option("--watch", help="Stay and show what changes, until it ends.")
     ] = False,
 ) -> None:
-    """Show the trials of a study, their outcomes and the best so far."""
-    from tuner.tracking.report import text
+    """Show the trials of a study, their outcomes and the best so far; or how all studies stand."""
+    from tuner.tracking.report import index, text
     from tuner.tracking.terminal import progress, status_table, watch
 
     if watched:
@@ -102,16 +102,17 @@ def status(
         with suppress(KeyboardInterrupt):
             watch(lambda: app.show(study, context.obj), out)
         return
-    names = [study] if study else app.known_studies(context.obj)
-    shown = [app.show(name, context.obj) for name in names]
-    if as_json:
-        found = [_summary(each) for each in shown]
-        out.print_json(data=found[0] if study else found, default=str)
+    if study is None:
+        found = app.overview(context.obj)
+        out.print_json(data=found, default=str) if as_json else out.print(index.table(found))
         return
-    for history in shown:
-        out.print(f"study {history.job.name}: {progress(history)}")
-        out.print(status_table(history))
-        out.print(text.report(history), highlight=False)
+    history = app.show(study, context.obj)
+    if as_json:
+        out.print_json(data=_summary(history), default=str)
+        return
+    out.print(f"study {history.job.name}: {progress(history)}")
+    out.print(status_table(history))
+    out.print(text.report(history), highlight=False)
 
 
 @commands.command(rich_help_panel=SEARCH)
@@ -204,6 +205,7 @@ def dashboard(
 ) -> None:
     """Serve MLflow's page on this machine until Ctrl-C, and open a study's report in a desktop session."""
     from tuner.tracking.dashboard import is_server, open_in_browser, serve, study_urls, wait_for_interrupt
+    from tuner.tracking.report import index
 
     if optuna:
         from tuner.tracking import optuna_page
@@ -216,7 +218,9 @@ def dashboard(
         return
     uri = context.obj.tracking_uri
     with serve(uri, context.obj.home.artifacts, port) as address:
-        shown = study_urls(address, study) if study else (address, *app.index(context.obj))
+        shown = (
+            study_urls(address, study) if study else (address, *map(index.line, app.overview(context.obj)))
+        )
         for line in shown:
             out.print(line, soft_wrap=True, highlight=False)
         open_in_browser(shown[0])

@@ -7,6 +7,7 @@ from tuner.search.scheduling import scheduler_for
 from tuner.store.lease import driver
 from tuner.store.requests import Acting, Kind, ask, checked, requests
 from tuner.store.studies import load_study, studies, take_over
+from tuner.store.summaries import forget
 from tuner.study.study import Study
 
 
@@ -21,6 +22,7 @@ def act(storage: str, study: str, kind: Kind, value: Mapping[str, Any]) -> str:
     store = take_over(storage, study)
     with store.driven():
         Acting(storage, store, Study(store.job, store, scheduler_for), lambda _: None).take_up()
+    forget(storage, study)
     return requests(storage, study)[-1].answer or "asked: the next driver takes it up"
 
 

@@ -11,6 +11,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from threading import Event, Thread, main_thread
 from typing import Any, NoReturn
 
@@ -174,15 +175,26 @@ class Lease:
         return self._lost
 
 
-def driver(storage: str, study: str) -> str | None:
-    """Returns who drives a study now."""
+def drivers(storage: str) -> dict[str, tuple[str, datetime]]:
+    """Returns who drives studies now, and when that process began, by study."""
     engine = create_engine(storage, poolclass=NullPool)
     with engine.connect() as connection:
         if not inspect(connection).has_table(leases.name):
-            return None
-        held = connection.execute(leases.select().where(leases.c.study == study)).one_or_none()
-        is_kept = held is not None and now(connection) - held.renewed < SECONDS and not _is_over(held)
-        return str(held.holder) if held and is_kept else None
+            return {}
+        fresh = leases.c.renewed > now(connection) - SECONDS
+        kept = connection.execute(leases.select().where(fresh)).all()
+    begun = {each.study: float(each.process.split()[1]) for each in kept}
+    return {
+        each.study: (each.holder, datetime.fromtimestamp(begun[each.study]).astimezone())
+        for each in kept
+        if not _is_over(each)
+    }
+
+
+def driver(storage: str, study: str) -> str | None:
+    """Returns who drives a study now."""
+    holder, _ = drivers(storage).get(study, (None, None))
+    return holder
 
 
 def _interrupt(*_: object) -> NoReturn:

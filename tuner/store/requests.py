@@ -107,6 +107,18 @@ def held(storage: str, study: str) -> Request | None:
     return decisive[-1] if decisive and decisive[-1].kind in HOLDING else None
 
 
+def holding(storage: str) -> dict[str, str]:
+    """Returns how studies are left alone until somebody resumes them, by study."""
+    engine = _engine(storage)
+    with engine.connect() as connection:
+        if not inspect(connection).has_table(rows.name):
+            return {}
+        decisive = rows.c.kind.in_((*HOLDING, "resume"))
+        found = connection.execute(rows.select().where(decisive).order_by(rows.c.number)).all()
+    latest = {row.study: row.kind for row in found}
+    return {study: kind for study, kind in latest.items() if kind in HOLDING}
+
+
 def lift(storage: str, study: str) -> None:
     """Notes that a study that was held is started again."""
     if held(storage, study):

@@ -186,5 +186,6 @@ def studies(storage: str) -> list[str]:
     """Returns the names of the studies that are there whole; asking creates no database."""
     if (file := sqlite_file(storage)) and not file.exists():
         return []
-    found = optuna.get_all_study_summaries(connect(storage), include_best_trial=False)
-    return sorted(summary.study_name for summary in found if IDENTITY in summary.user_attrs)
+    connected = connect(storage)  # whose connections end with it
+    found = connected.get_all_studies()  # Optuna's summaries would load all trials
+    return sorted(study.study_name for study in found if IDENTITY in study.user_attrs)
