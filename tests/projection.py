@@ -33,6 +33,16 @@ def projection(uri: str, study: str, study_id: str) -> dict[str, Any]:
     } | found
 
 
+def equal_projections(uri: str, other: str, study: str, study_id: str) -> dict[str, Any]:
+    """Returns what both servers have of a study; fails at the first difference."""
+    found, expected = (projection(each, study, study_id) for each in (uri, other))
+    assert found.keys() == expected.keys()
+    for name, run in expected.items():
+        for what, value in run.items():
+            assert found[name][what] == value, (name, what)
+    return expected
+
+
 def _run(client: MlflowClient, run: Run, names: dict[str, str]) -> dict[str, Any]:
     info, tags = run.info, run.data.tags
     own = {"mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"}

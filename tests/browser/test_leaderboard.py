@@ -20,7 +20,7 @@ from tuner.tracking.mlflow import Server
 
 @pytest.fixture
 def address(home: Path, job_file: JobFile, tmp_path: Path) -> Iterator[str]:
-    """Of the leaderboard of a study, one of whose parameters has nasty values."""
+    """Yields the leaderboard's address of a study, one of whose parameters has nasty values, as its notes do."""
     state, job = Home(home), nasty_job(job_file, tmp_path, objective={"metric": "mIoU"})
     shown = Shown(Server(state.tracking, state.artifacts), job, state)
     shown.begin(nasty(STUDY))

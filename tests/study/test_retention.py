@@ -39,9 +39,10 @@ def write_files(folder: TrialFolder) -> None:
     write_text(folder.config, "lr = 1")
     write_text(folder.checkpoint, "weights")
     write_text(folder.checkpoint_of(2), "weights of the second attempt")
+    write_text(folder.strip(60, 0), "a prediction")
 
 
-def test_a_trial_that_ends_gives_up_its_checkpoint_and_keeps_its_config(
+def test_a_trial_that_ends_gives_up_its_checkpoint_and_keeps_its_config_and_predictions(
     job: JobSpec, trials_home: Home
 ) -> None:
     folders = [trials_home.trial(job.name, number) for number in range(6)]
@@ -52,7 +53,7 @@ def test_a_trial_that_ends_gives_up_its_checkpoint_and_keeps_its_config(
     for number in range(6):
         retention.changed(record(number, DONE, 1.0, 2.0, float(number)))
     assert [folder.checkpoint.exists() for folder in folders] == [True, False, False, False, True, True]
-    assert all(folder.config.exists() for folder in folders)
+    assert all(folder.config.exists() and folder.strip(60, 0).exists() for folder in folders)
 
 
 def test_a_checkpoint_that_cannot_be_removed_goes_when_the_next_trial_ends(

@@ -19,7 +19,7 @@ from tuner.errors import TunerError
 from tuner.files.paths import Home
 from tuner.files.writing import write_text
 from tuner.spec.yaml_files import read_job
-from tuner.tracking.dashboard import serve, study_urls
+from tuner.tracking.dashboard import open_in_browser, serve, study_urls
 from tuner.tracking.leaderboard import VIEW_KEY, VIEW_TAG, leaderboard, safe_name
 from tuner.tracking.mlflow import Server
 
@@ -77,6 +77,17 @@ def test_study_that_is_not_shown_is_named(page: str) -> None:
 def test_address_of_a_server_is_taken_as_it_is(tmp_path: Path) -> None:
     with serve("http://mlflow.example:5000/", tmp_path, 5000) as address:
         assert address == "http://mlflow.example:5000"
+
+
+def test_a_browser_opens_where_somebody_sits_at_a_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    open_in_browser("http://nobody looks")
+    monkeypatch.setenv("DISPLAY", ":0")
+    open_in_browser("http://somebody looks")
+    assert opened == ["http://somebody looks"]
 
 
 def test_page_takes_the_next_port_and_ends_with_all_its_processes(state: Home, tmp_path: Path) -> None:

@@ -124,6 +124,12 @@ def test_trial_has_its_params_metrics_times_and_config(uri: str, database: Path,
     assert history(uri, best) == [(60, 21.0), (160, 33.0), (480, 42.25)]
     assert best.data.metrics["IoU.sky_ _blue_"] == 9.5
     assert trials[2].data.tags["note"] == "centers 25 need more than 80 GB"
+    said = trials[2].data.tags["mlflow.note.content"]
+    assert said.startswith(
+        "**Trial 2 failed before its first evaluation: out of memory.**\n\nWhy: centers 25 need"
+    )
+    assert "What to do: " in said
+    assert "mlflow.note.content" not in trials[1].data.tags
     assert read(uri, best, "config.py").startswith("trial = 3\n")
 
 
@@ -205,6 +211,9 @@ def test_leaderboard_is_prepared(uri: str, database: Path, job: JobSpec) -> None
     }
     assert tags["mlflow.note.content"].startswith("**No verdict yet: no trial has begun.**\n")
     assert "maximize mIoU" in tags["mlflow.note.content"]
+    seeds = json.loads(tags["mlflow.sharedViewState.seeds"])
+    assert seeds["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "trial"}]
+    assert "viewStateShareKey=seeds)" in tags["mlflow.note.content"]
 
 
 def test_how_a_trial_was_trained_stands_among_the_system_metrics(database: Path, job: JobSpec) -> None:
@@ -248,6 +257,17 @@ def test_changes_are_held_against_the_default_as_it_was_in_the_end(database: Pat
     shown.end(STUDY[:2])
     lines = read(uri, children(uri, job)[1], "changes.diff").splitlines()
     assert lines[3:] == ["-accumulation = 2", "-lr = 1", "+lr = 2"]
+
+
+def test_the_report_is_drawn_at_most_once_a_minute_and_at_the_end(database: Path, job: JobSpec) -> None:
+    shown = tracker(f"sqlite:///{database}", database, job)
+    with patch.object(mlflow_runs.page, "html", return_value="a report") as drawn:
+        shown.begin([])
+        for trial in STUDY:
+            shown.changed(trial)
+        assert drawn.call_count == 1
+        shown.end(STUDY)
+    assert drawn.call_count == 2
 
 
 def test_away_server_stops_nothing_and_is_made_good(

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT, JobFile, clean_environment
-from tests.projection import projection
+from tests.projection import equal_projections
 from tests.tracking.shown_driver import leave
 from tuner import app
 from tuner.files.paths import Home
@@ -114,14 +114,10 @@ def test_an_outage_and_a_killed_driver_leave_no_trace(
     anew = f"sqlite:///{tmp_path}/anew.db"
     app.sync_mlflow("pictured", Settings(state, state.storage, anew, None))
     study_id = load_study(state.storage, "pictured").id
-    found, expected = (projection(uri, "pictured", study_id) for uri in (mlflow.uri, anew))
-    assert found.keys() == expected.keys()
-    for name, run in expected.items():
-        for what, value in run.items():
-            assert found[name][what] == value, (name, what)
-    runs = [run for name, run in found.items() if name != "experiment"]
+    shown = equal_projections(mlflow.uri, anew, "pictured", study_id)
+    runs = [run for name, run in shown.items() if name != "experiment"]
     assert {run["status"] for run in runs} == {"FINISHED", "KILLED", "FAILED"}
-    artifacts = expected["trial 0 (default)"]["artifacts"].keys() | expected["trial 1"]["artifacts"].keys()
+    artifacts = shown["trial 0 (default)"]["artifacts"].keys() | shown["trial 1"]["artifacts"].keys()
     assert {"config.py", "changes.diff", "train.log.json", "prediction_1 at 60, png"} <= artifacts
     print(f"{len(runs)} runs, {sum(len(run['artifacts']) for run in runs)} artifacts are equal")
 

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from tests.conftest import JobFile
 from tests.large_study import CLASSES, NASTY, large_study
-from tests.projection import projection
+from tests.projection import equal_projections
 from tests.shown import Shown
 from tests.strips import draw_strips
 from tuner.files.paths import Home
@@ -89,11 +89,7 @@ def test_requests_that_fail_and_drivers_that_are_killed_leave_no_trace(
     shown.end(records)
     anew = Server(f"sqlite:///{tmp_path}/anew.db", tmp_path / "anew")
     sync(anew, "first", shown.sources())
-    found, expected = (projection(each.uri, job.name, "first") for each in (server, anew))
-    assert found.keys() == expected.keys()
-    for name, run in expected.items():
-        for what, value in run.items():
-            assert found[name][what] == value, (name, what)
+    expected = equal_projections(server.uri, anew.uri, job.name, "first")
     best = expected["trial 0 (default)"]
     assert {"classes.json", "config.py", "train.log.json", "prediction_1 at 480, png"} <= best[
         "artifacts"

@@ -167,6 +167,7 @@ def test_no_label_is_taken_for_markup(job: JobSpec) -> None:
     html, markdown = (draw(sources(job, records), NOW) for draw in (page.html, page.markdown))
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(2)&lt;/script&gt; {{ 7 * 7 }}" in html
+    assert "<dt>crashed</dt><dd>See how far it came" in html
     assert "<script>" not in markdown
     assert r"a\|b\*c\_d\`e" in markdown
     figures = re.findall(
@@ -175,6 +176,21 @@ def test_no_label_is_taken_for_markup(job: JobSpec) -> None:
     labels = json.loads(figures[0])["layout"]["yaxis"]["ticktext"]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in labels
     assert all(len(label) < 60 for label in labels)
+
+
+def test_a_line_of_the_index_has_state_best_cost_and_verdict(job: JobSpec) -> None:
+    best, verdict = "best 42.25 mIoU (trial 3), 0.447 GPU-hours", headline(History(job, STUDY)).sentence
+    for is_driven, state in ((True, "running"), (False, "interrupted")):
+        assert index.line(History(job, STUDY), is_driven) == (
+            f"syn: {state}, 4 of 12 trials ended, {best}. {verdict}"
+        )
+    over = History(job, with_replicates([30.0, 30.2, 30.4], [33.0, 33.5, 34.0]))
+    over = History(
+        job.model_copy(update={"budget": job.budget.model_copy(update={"trials": 4})}), over.records
+    )
+    line = index.line(over, is_driven=False)
+    assert line.startswith("syn: ended after 4 trials, best ")
+    assert line.endswith(headline(over).sentence)
 
 
 def test_no_value_is_taken_for_markup_by_pages_tables_and_lists(job_file: JobFile, tmp_path: Path) -> None:

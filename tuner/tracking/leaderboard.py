@@ -22,6 +22,11 @@ TRAIN_LOSS = "train_loss"
 LONGEST_NAME = 230
 """Letters; MLflow takes 250, and some names get a word more."""
 
+MOST_BYTES = 50e6
+"""The images of a study, as MLflow keeps them."""
+BYTES = 56e3
+"""The bytes of one strip 512 pixels wide, in fewer colours and as its smaller copy."""
+
 Chart: TypeAlias = dict[str, Any]
 
 
@@ -43,6 +48,19 @@ def log_name(parameter: str) -> str:
 
 def log_parameters(job: JobSpec) -> list[str]:
     return [name for name, parameter in job.space.parameters.items() if getattr(parameter, "log", False)]
+
+
+def shown_images(job: JobSpec) -> tuple[int, bool]:
+    """Returns how many images of a trial are shown, and whether at every evaluation or once it has ended.
+
+    All of a study take at most `MOST_BYTES`: where they would be more, the last of each trial are shown, and of
+    very many trials fewer.
+    """
+    wanted, trials = job.predictions.images, job.budget.trials
+    most = int(MOST_BYTES / (trials * BYTES * (job.predictions.width / 512) ** 2))
+    if wanted * len(job.fidelity.evaluation_points) <= most:
+        return wanted, True
+    return min(wanted, most), False
 
 
 def views(job: JobSpec, study_id: str, parent: str) -> dict[str, str]:
@@ -93,7 +111,7 @@ def _columns(job: JobSpec) -> list[str]:
 def _charts(job: JobSpec) -> list[Chart]:
     metric = safe_name(job.objective.metric)
     params = [safe_name(name) for name in job.space.parameters]
-    images = [f"{PREDICTION}{position}" for position in range(job.predictions.images)]
+    images = [f"{PREDICTION}{position}" for position in range(shown_images(job)[0])]
     grid = {"imageKeys": images, "step": job.fidelity.iterations, "showRunParams": True}
     return [
         *([_chart("IMAGE", IMAGES, "grid") | grid] if images else []),
@@ -126,4 +144,4 @@ def _size(section: str, job: JobSpec) -> dict[str, int]:
     """Returns how many charts stand in a row, and the height of an image grid, which needs all of the row."""
     if section != IMAGES:
         return {"columns": 2}
-    return {"columns": 1, "cardHeight": min(900, 230 + 130 * job.predictions.images)}
+    return {"columns": 1, "cardHeight": min(900, 230 + 130 * shown_images(job)[0])}

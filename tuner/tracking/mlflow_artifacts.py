@@ -5,6 +5,7 @@ What is there already is not written again, so that writing everything twice giv
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
 from io import BytesIO
@@ -19,7 +20,7 @@ from tuner.files.paths import AnyPath, TrialFolder
 from tuner.files.reading import bytes_of, text_of
 from tuner.spec.job import JobSpec
 from tuner.spec.trial import Measurement, Record
-from tuner.tracking.leaderboard import PREDICTION
+from tuner.tracking.leaderboard import PREDICTION, shown_images
 from tuner.tracking.mlflow_values import class_table
 from tuner.tracking.report.strips import Legend
 
@@ -29,10 +30,6 @@ TABLES = "mlflow.loggedArtifacts"
 """The tag by which MLflow's page finds tables; `log_table` sets it last."""
 LOGGED = re.compile(r"images/(?P<key>[^+%/]+)[+%]step[+%](?P<step>\d+)[+%]timestamp.*\.(?P<form>png|webp)")
 """How `log_image` names its two files; checked with MLflow 3.17."""
-MOST_BYTES = 50e6
-"""The images of a study, as MLflow keeps them; where those of all rungs are more, the last of each trial are kept."""
-BYTES = 56e3
-"""The bytes of one strip 512 pixels wide, in fewer colours and as its smaller copy."""
 COLOURS = 128
 
 
@@ -70,32 +67,32 @@ def write_config(client: MlflowClient, run_id: str, folder: TrialFolder, known: 
         known.config = text
 
 
+def shown_strips(job: JobSpec, record: Record, folder: TrialFolder) -> Iterator[tuple[Measurement, int]]:
+    """Yields the evaluations and the places of the strips that are shown of a trial."""
+    most, at_every_evaluation = shown_images(job)
+    last = record.measurements[-1:] if record.outcome else ()
+    for measurement in record.measurements if at_every_evaluation else last:
+        for position in range(min(most, _kept(folder))):
+            yield measurement, position
+
+
 def write_images(
     client: MlflowClient,
     run_id: str,
-    measurement: Measurement,
+    strips: Iterable[tuple[Measurement, int]],
     folder: TrialFolder,
     start: int,
     known: Written,
 ) -> None:
-    """Logs the strips of an evaluation that lie in the trial's folder; `start` is the trial's, in milliseconds."""
-    at = start + round(measurement.seconds * 1000)
-    for position in range(_kept(folder)):
+    """Logs strips that lie in the trial's folder; `start` is the trial's, in milliseconds."""
+    for measurement, position in strips:
         key, step = f"{PREDICTION}{position}", measurement.iteration
         if (key, step) in known.images:
             continue
         if image := _opened(folder.strip(step, position)):
+            at = start + round(measurement.seconds * 1000)
             client.log_image(run_id, image, key=key, step=step, timestamp=at)
             known.images.add((key, step))
-
-
-def shown_evaluations(job: JobSpec, record: Record) -> tuple[Measurement, ...]:
-    """Returns the evaluations whose images are shown: all, or once the trial has ended its last."""
-    points = len(job.fidelity.evaluation_points)
-    strips = job.budget.trials * points * job.predictions.images
-    if strips * BYTES * (job.predictions.width / 512) ** 2 <= MOST_BYTES:
-        return record.measurements
-    return record.measurements[-1:] if record.outcome else ()
 
 
 def write_ended(

@@ -14,12 +14,12 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from tuner.spec.trial import Outcome, Record
 from tuner.study.replication import best, is_over, judged
-from tuner.tracking.leaderboard import GROUP, REPORT, STUDY, views
+from tuner.tracking.leaderboard import GROUP, REPORT, SEEDS, STUDY, VIEW_KEY, views
 from tuner.tracking.mlflow_artifacts import (
     LEGEND,
     Written,
     legend,
-    shown_evaluations,
+    shown_strips,
     write_changes,
     write_config,
     write_ended,
@@ -28,6 +28,7 @@ from tuner.tracking.mlflow_artifacts import (
 )
 from tuner.tracking.mlflow_values import facts, metrics, milliseconds, params, spreads, study_metrics
 from tuner.tracking.report import page
+from tuner.tracking.report.failures import failure_note
 from tuner.tracking.report.markdown import escaped
 from tuner.tracking.report.sentences import headline
 from tuner.tracking.report.sources import Sources
@@ -166,7 +167,8 @@ class StudyRuns:
             f"**{sentence}**\n\n"
             f"Search of {', '.join(map(escaped, job.space.parameters))} for {escaped(job.config.name)}: "
             f"{job.budget.trials} trials, {escaped(job.objective.text)}. "
-            f"[Report]({where}/{self._parent.run_id}/artifacts/{REPORT}).\n\n"
+            f"[Report]({where}/{self._parent.run_id}/artifacts/{REPORT}), "
+            f"[mean and spread over seeds]({where}?{VIEW_KEY}={SEEDS}).\n\n"
             "A run is a trial; `outcome` says how it ended; replicates lie below the trial that they repeat. "
             f"`tuner dashboard {job.name}` opens the report and the leaderboard."
         )
@@ -192,12 +194,14 @@ class StudyRuns:
         self._write_measurements(child, record)
         child.files = child.files or written(client, child.run_id)
         write_config(client, child.run_id, folder, child.files)
-        for measurement in shown_evaluations(self._job, record):
-            write_images(client, child.run_id, measurement, folder, child.start, child.files)
+        strips = shown_strips(self._job, record, folder)
+        write_images(client, child.run_id, strips, folder, child.start, child.files)
         if record.outcome:
             write_ended(client, child.run_id, record, folder, sources.folder(0), child.files)
         if record.note and record.note != child.note:
             client.set_tag(child.run_id, NOTE, record.note)
+        if told := failure_note(self._job, record):
+            client.set_tag(child.run_id, TEXT, told)
         self._set_outcome(child, record.outcome.value if record.outcome else RUNNING, record.ended)
 
     def _write_measurements(self, child: Child, record: Record) -> None:

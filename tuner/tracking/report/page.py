@@ -1,6 +1,6 @@
 """Draws the report as one file: HTML that needs nothing from anywhere, or Markdown."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,12 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from tuner.spec.trial import Record
 from tuner.study.pareto import pareto_front
 from tuner.study.replication import best, compared
 from tuner.study.stopping import stop_reason
 from tuner.tracking.report import figures, style
 from tuner.tracking.report.comparison import Arm, arm, changes, class_gains, is_default_best
+from tuner.tracking.report.failures import failures, remedies
 from tuner.tracking.report.markdown import escaped
 from tuner.tracking.report.search_figures import ENOUGH, STATES, SearchFigures
 from tuner.tracking.report.sentences import headline, number
@@ -65,7 +65,7 @@ def _words(sources: Sources, now: datetime) -> dict[str, Any]:
     default, rival = arm(sources, sources.default), arm(sources, sources.rival)
     strips = {each.number: _strips(sources, each) for each in (default, rival) if each}
     gains = class_gains(default, rival) if default and rival else []
-    first = best(sources.history)
+    first, failed = best(sources.history), failures(records)
     return {
         "job": job,
         "metric": job.objective.metric,
@@ -84,8 +84,9 @@ def _words(sources: Sources, now: datetime) -> dict[str, Any]:
         "centers": compared(sources.history),
         "rungs": rung_worths(sources),
         "pareto": pareto_front(sources.history),
-        "failures": _failures(sources.records)[:MOST_FAILURES],
-        "failed": len(_failures(sources.records)),
+        "failures": failed[:MOST_FAILURES],
+        "failed": len(failed),
+        "remedies": remedies(failed),
         "spent": spent(sources),
         "scale": scale(sources),
         "progress": _progress(sources),
@@ -100,10 +101,6 @@ def _words(sources: Sources, now: datetime) -> dict[str, Any]:
 def _strips(sources: Sources, of: Arm) -> Strips:
     record = sources.default if of.number == 0 else sources.rival
     return read_strips(sources.folder(of.number), record)
-
-
-def _failures(records: Iterable[Record]) -> list[Record]:
-    return [record for record in records if record.outcome and record.outcome.failed]
 
 
 def _progress(sources: Sources) -> str:
