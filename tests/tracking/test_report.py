@@ -30,7 +30,7 @@ from tuner.study.replication import judged
 from tuner.tracking.report import index, page, text
 from tuner.tracking.report.comparison import arm, changes, class_gains
 from tuner.tracking.report.sentences import headline
-from tuner.tracking.report.spending import rung_worths, spent
+from tuner.tracking.report.spending import amount, rung_worths, spent
 from tuner.tracking.report.strips import read_strips
 from tuner.tracking.terminal import live_table, status_table
 
@@ -134,6 +134,11 @@ def test_costs_are_those_of_all_outcomes_and_add_up(job: JobSpec) -> None:
     first, second = rung_worths(sources(job, records))
     assert (first.reached, first.stopped, second.stopped) == (3, 1, 0)
     assert first.saved == pytest.approx(4 * (48 - 6) / 3600)
+
+
+def test_a_cost_is_told_in_a_unit_that_a_person_reads(job: JobSpec) -> None:
+    told = [amount(job, hours) for hours in (0.0, 0.0052, 0.02, 0.5)]
+    assert told == ["0 GPU-minutes", "18.7 GPU-seconds", "1.2 GPU-minutes", "0.5 GPU-hours"]
 
 
 def test_rungs_say_what_compared_the_trials_and_how_well_that_tells_the_end(job: JobSpec) -> None:

@@ -15,10 +15,8 @@ from mlflow import MlflowClient
 from tuner.errors import TunerError
 from tuner.servers.ports import LOOPBACK, free_ports
 from tuner.servers.processes import Server, end_all, spawn, wait_for
-from tuner.tracking.leaderboard import REPORT, STUDY, VIEW, VIEW_KEY
+from tuner.tracking.leaderboard import REPORT, STUDY, TRAINING, VIEW, VIEW_KEY
 
-TRAINING = "workflowType=machine_learning"
-"""Opens the page in its mode for trainings instead of the one for language models."""
 LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 

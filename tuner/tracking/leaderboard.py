@@ -12,6 +12,8 @@ VIEW, SEEDS = "leaderboard", "seeds"
 VIEW_TAG, VIEW_KEY = "mlflow.sharedViewState.", "viewStateShareKey"
 """The beginning of the tag in which MLflow's page keeps a shared view, and the view's key in an address. Neither
 they nor the form of a view, see `leaderboard`, are documented; checked with MLflow 3.17."""
+TRAINING = "workflowType=machine_learning"
+"""Opens the page in its mode for trainings instead of the one for language models."""
 TRIALS, OVER_TIME, COST, IMAGES = "Trials", "Over iterations", "Cost", "Predictions"
 REPORT = "report.html"
 STUDY = "tuner.study"

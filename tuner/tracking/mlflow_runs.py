@@ -14,7 +14,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from tuner.spec.trial import Outcome, Record
 from tuner.study.replication import best, is_over, judged
-from tuner.tracking.leaderboard import GROUP, REPORT, SEEDS, STUDY, VIEW_KEY, views
+from tuner.tracking.leaderboard import GROUP, REPORT, SEEDS, STUDY, TRAINING, VIEW_KEY, views
 from tuner.tracking.mlflow_artifacts import (
     LEGEND,
     Written,
@@ -167,8 +167,8 @@ class StudyRuns:
             f"**{sentence}**\n\n"
             f"Search of {', '.join(map(escaped, job.space.parameters))} for {escaped(job.config.name)}: "
             f"{job.budget.trials} trials, {escaped(job.objective.text)}. "
-            f"[Report]({where}/{self._parent.run_id}/artifacts/{REPORT}), "
-            f"[mean and spread over seeds]({where}?{VIEW_KEY}={SEEDS}).\n\n"
+            f"[Report]({where}/{self._parent.run_id}/artifacts/{REPORT}?{TRAINING}), "
+            f"[mean and spread over seeds]({where}?{TRAINING}&{VIEW_KEY}={SEEDS}).\n\n"
             "A run is a trial; `outcome` says how it ended; replicates lie below the trial that they repeat. "
             f"`tuner dashboard {job.name}` opens the report and the leaderboard."
         )

@@ -3,11 +3,15 @@
 import re
 from html import escape
 
+SHORTCODE = re.compile(r":(?=[a-z+-][\w+-]*:)")
+"""The first colon of a word that MLflow's page, as GitHub, would turn into a picture: :warning:."""
+
 
 def escaped(text: object) -> str:
     """Makes a text one line that no Markdown takes for markup."""
     flat = escape(" ".join(str(text).split()), quote=False)
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|#~!" else letter for letter in flat)
+    marked = "".join(f"\\{letter}" if letter in "\\`*_[]|#~!" else letter for letter in flat)
+    return SHORTCODE.sub("&#58;", marked)
 
 
 def coded(text: object) -> str:

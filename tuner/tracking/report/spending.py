@@ -65,9 +65,13 @@ def scale(sources: Sources) -> Scale:
 
 
 def amount(job: JobSpec, spent: float) -> str:
-    """Says hours with their unit; less than a tenth of one in minutes."""
+    """Says hours with their unit; less than a tenth of one in minutes, less than one of these in seconds."""
     what = unit(job)
-    return f"{spent:.3g} {what}" if spent >= 0.1 else f"{60 * spent:.3g} {what.replace('hours', 'minutes')}"
+    if spent >= 0.1:
+        return f"{spent:.3g} {what}"
+    if spent == 0 or spent >= 1 / 60:
+        return f"{60 * spent:.3g} {what.replace('hours', 'minutes')}"
+    return f"{3600 * spent:.3g} {what.replace('hours', 'seconds')}"
 
 
 def hours(job: JobSpec, record: Record) -> float:

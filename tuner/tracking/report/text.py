@@ -27,7 +27,10 @@ def _rungs(history: History) -> Iterator[str]:
         return
     found = rung_selection(history) if fidelity.rungs == "auto" else signal_selection(history)
     if found is None:
-        yield "rungs: not chosen yet, by the first {} trials that complete, or the first {}".format(*TRIALS)
+        what = "rungs" if fidelity.rungs == "auto" else "signals that compare at rungs"
+        yield "{}: not chosen yet, by the first {} trials that complete, or the first {}".format(
+            what, *TRIALS
+        )
         return
     rungs = ", ".join(map(str, found.rungs))
     trials = len(found.trials)
