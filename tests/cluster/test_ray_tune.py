@@ -1,6 +1,6 @@
 """Studies on a real Ray, through the command line; the trainer is the synthetic one.
 
-Two start a Ray of their own, as `tuner run` does; the others share one.
+One starts a Ray of its own, as `tuner run` does; the others share one.
 """
 
 import json
@@ -51,11 +51,11 @@ def story(record: Record) -> object:
 
 
 def test_a_study_ends_with_every_trial_once_and_its_image_in_mlflow(
-    tuner: Tuner, job_file: JobFile, home: Path
+    tuner_inside: Tuner, ray_address: str, job_file: JobFile, home: Path
 ) -> None:
     resources = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
-    done = tuner("run", job_file(resources=resources))
-    found = trials(tuner)
+    done = tuner_inside("run", job_file(resources=resources), RAY_ADDRESS=ray_address)
+    found = trials(tuner_inside)
     assert [trial["trial"]["number"] for trial in found] == list(range(12))
     assert {trial["outcome"] for trial in found} == {"completed", "pruned"}
     assert found[0]["trial"]["params"] == {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
@@ -102,15 +102,20 @@ def test_a_trial_short_of_memory_trains_fewer_images_at_once(
     assert trial["measurements"][-1]["system_metrics"] == {"images_at_once": 3}
 
 
-def test_a_study_killed_with_its_ray_and_resumed_from_the_database_ends_like_one_left_alone(
-    tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str], home: Path, tmp_path: Path
+def test_a_study_killed_with_its_ray_and_resumed_on_another_from_the_database_ends_like_one_left_alone(
+    tuner_inside: Tuner,
+    ray_address: str,
+    job_file: JobFile,
+    synthetic: Callable[..., str],
+    home: Path,
+    tmp_path: Path,
 ) -> None:
     fidelity = {"iterations": 480, "rungs": "auto"}
     job = job_file(config=synthetic(seconds_per_iteration=0.001), fidelity=fidelity)
     asked = read_job(job)
     run_until_killed(home, job, rows=5)
     job.unlink()
-    assert "syn: has ended" in tuner("resume", "--here").stdout
+    assert "syn: has ended" in tuner_inside("resume", "--here", RAY_ADDRESS=ray_address).stdout
     store = load_study(Home(home).storage, "syn")
     disturbed = store.records()
     calm = undisturbed(asked, tmp_path / "calm")
@@ -119,7 +124,7 @@ def test_a_study_killed_with_its_ray_and_resumed_from_the_database_ends_like_one
     assert len(runs) == 13
     assert not [run for run in runs if run.info.status == "RUNNING"]
     anew = Home(tmp_path / "anew")
-    tuner("sync-mlflow", "syn", MLFLOW_TRACKING_URI=anew.tracking)
+    tuner_inside("sync-mlflow", "syn", MLFLOW_TRACKING_URI=anew.tracking)
     assert projection(Home(home).tracking, "syn", store.id) == projection(anew.tracking, "syn", store.id)
     passed = [len(record.measurements) for record in disturbed]
     assert passed[:8] == [5] * 8
@@ -127,7 +132,12 @@ def test_a_study_killed_with_its_ray_and_resumed_from_the_database_ends_like_one
 
 
 def test_a_study_given_a_trial_more_and_paused_ends_soon_and_goes_on_like_one_left_alone(
-    tuner: Tuner, job_file: JobFile, synthetic: Callable[..., str], home: Path, tmp_path: Path
+    tuner_inside: Tuner,
+    ray_address: str,
+    job_file: JobFile,
+    synthetic: Callable[..., str],
+    home: Path,
+    tmp_path: Path,
 ) -> None:
     """A pause is a SIGTERM of the driver to itself."""
     resources = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
@@ -137,7 +147,8 @@ def test_a_study_given_a_trial_more_and_paused_ends_soon_and_goes_on_like_one_le
         resources=resources,
         budget={"trials": 2},
     )
-    driver, progress = started(home, job), Home(home).trial("syn", 0).root / "progress.json"
+    driver = started(home, job, RAY_ADDRESS=ray_address, RAY_AUTH_MODE="token")
+    progress = Home(home).trial("syn", 0).root / "progress.json"
     while not progress.exists():
         assert driver.poll() is None, "the driver ended before it was asked to leave"
         time.sleep(0.05)
@@ -149,7 +160,7 @@ def test_a_study_given_a_trial_more_and_paused_ends_soon_and_goes_on_like_one_le
     left = json.loads(progress.read_text())
     assert not left["is_measured"], "it did not leave in good order"
     assert 60 <= left["iteration"] < 480
-    tuner("resume", "syn", "--here")
+    tuner_inside("resume", "syn", "--here", RAY_ADDRESS=ray_address)
     asked = read_job(job, {"budget.trials": 3})
     calm = undisturbed(asked, tmp_path / "calm")
     assert [story(record) for record in load_study(storage, "syn").records()] == [
@@ -171,11 +182,10 @@ def run_until_killed(home: Path, job: Path, rows: int) -> None:
     psutil.wait_procs(family, timeout=30)
 
 
-def started(home: Path, job: Path) -> psutil.Popen:
+def started(home: Path, job: Path, **environment: str) -> psutil.Popen:
     command = [sys.executable, "-m", "tuner", "--home", str(home), "run", str(job)]
-    return psutil.Popen(
-        command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return psutil.Popen(command, env=clean_environment() | environment, **nowhere)
 
 
 def rows_of(home: Path) -> int:

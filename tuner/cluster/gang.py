@@ -11,8 +11,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from tuner.cluster.leaving import rank_name
-from tuner.cluster.messages import NodeId
+from tuner.cluster.messages import RANK, NodeId
 from tuner.cluster.sick_gpus import reporting_sick_gpus
 from tuner.errors import CorruptImage, Crashed, Died, Hung, NcclFailed, OutOfMemory, SickGpu, TrialFailed
 from tuner.files.paths import AnyPath
@@ -64,7 +63,7 @@ class Gang:
             actor.options(
                 num_cpus=resources.cpus_per_rank,
                 num_gpus=gpus,
-                name=rank_name(name, bundle),
+                name=f"{name}{RANK}{bundle}",
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle),
             ).remote(trainer)
             for bundle in range(count)

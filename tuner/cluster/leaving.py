@@ -14,6 +14,7 @@ from ray import tune
 from ray.exceptions import RayError
 from sqlalchemy.exc import SQLAlchemyError
 
+from tuner.cluster.messages import RANK
 from tuner.files.paths import Home
 from tuner.study.study import Study
 
@@ -24,11 +25,6 @@ AGAIN = 0.5
 ANSWER = 5.0
 LOOK = 5.0
 """Seconds after which requests are looked for again."""
-
-
-def rank_name(gang: str, rank: int) -> str:
-    """Returns the name by which a driver finds a rank."""
-    return f"{gang} rank {rank}"
 
 
 def leave(home: Home, study: str, trial: int | None) -> None:
@@ -51,8 +47,8 @@ def ask_to_leave(folder: str | None = None) -> None:
 
 
 def _gangs() -> Iterator[list[Any]]:
-    names = sorted(name for name in ray.util.list_named_actors() if " rank " in name)
-    for _, own in groupby(names, key=lambda name: name.partition(" ")[0]):
+    names = sorted(name for name in ray.util.list_named_actors() if RANK in name)
+    for _, own in groupby(names, key=lambda name: name.partition(RANK)[0]):
         try:
             yield [ray.get_actor(name) for name in own]
         except ValueError:

@@ -8,6 +8,8 @@ from tuner.spec.trial import Measurement, Trial
 
 NodeId: TypeAlias = str
 """Ray's own id of a node, which it also has as the label `ray.io/node-id`."""
+RANK = " rank "
+"""Stands between a gang's name and a rank's number in the name by which a driver finds the rank."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Says what a trial reserves on the cluster's nodes, and whether it can ever get it."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import tune
 
 from tuner.errors import BadInput
 from tuner.spec.job import Resources
+
+if TYPE_CHECKING:
+    from ray import tune
 
 NODE_ID = "ray.io/node-id"
 """Ray's own label for a node."""
@@ -16,11 +18,13 @@ ROUNDING = 1e-6
 """A tenth of a GPU fits ten times."""
 
 
-def reservation(resources: Resources, avoided: Collection[str] = ()) -> tune.PlacementGroupFactory:
+def reservation(resources: Resources, avoided: Collection[str] = ()) -> "tune.PlacementGroupFactory":
     """Returns one bundle a rank, reserved together or not at all; Tune's own actor needs none.
 
     None lies on the avoided nodes, which are named by Ray's ids.
     """
+    from ray import tune  # here, as ranks load this module too, and Tune takes a second
+
     bundle = {"CPU": resources.cpus_per_rank, "GPU": resources.gpus_per_rank}
     ranks = resources.processes
     wanted = resources.labels | ({NODE_ID: f"!in({','.join(sorted(avoided))})"} if avoided else {})

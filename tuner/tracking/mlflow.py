@@ -1,4 +1,4 @@
-"""Keeps MLflow current while a study runs, off the search's path, and draws it anew from a study's records."""
+"""Keeps MLflow current while a study runs, off the search's path, and draws it again from a study's records."""
 
 import logging
 import os

@@ -24,7 +24,7 @@ REQUIREMENTS = (
     "mmsegmentation<1",
     "opencv-python",
 )
-"""What a model is served with, where its environment is made anew."""
+"""What a model is served with, where its environment is made again."""
 
 
 def register(server: Server, job: JobSpec, export: Path, code: str, description: str) -> str:
