@@ -16,6 +16,7 @@ from tests.records import STUDY
 from tests.shown import Shown
 from tuner.files.paths import Home
 from tuner.tracking.dashboard import serve, study_urls
+from tuner.tracking.leaderboard import SEEDS, VIEW
 from tuner.tracking.mlflow import Server
 
 REASON = " ".join(name for name in NASTY if "\n" not in name)
@@ -49,6 +50,11 @@ def test_leaderboard_shows_the_trials_by_miou_and_their_charts(
     assert set(NASTY[: len(STUDY)]) <= set(lines)
     browser.save_screenshot(str(tmp_path / "list.png"))
     assert_failure_is_told(browser, patience)
+
+    browser.get(address.replace(f"={VIEW}", f"={SEEDS}"))
+    patience.until(lambda _: "Group: trial 2" in shown(browser).splitlines())
+    groups = [line for line in shown(browser).splitlines() if line.startswith("Group: ")]
+    assert groups == ["Group: trial 3", "Group: trial 0", "Group: trial 1", "Group: trial 2"]
 
     tall = {"width": 1800, "height": 2600, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd(
