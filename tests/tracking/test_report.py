@@ -209,7 +209,7 @@ def test_no_value_is_taken_for_markup_by_pages_tables_and_lists(job_file: JobFil
     console.print(live_table(study.history, height=60))
     facts = {"study": study.job.name, "state": "over", "driver": None, "since": None}
     console.print(index.line(facts | index.summary(study.history)), markup=False)
-    console.print(index.table([facts | index.summary(study.history)]))
+    console.print(index.table([facts | index.summary(study.history)]), markup=False)
     console.print(text.report(study.history), markup=False)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     flat = " ".join(shown.split())

@@ -104,7 +104,10 @@ def status(
         return
     if study is None:
         found = app.overview(context.obj)
-        out.print_json(data=found, default=str) if as_json else out.print(index.table(found))
+        if as_json:
+            out.print_json(data=found, default=str)
+        else:
+            out.print(index.table(found), soft_wrap=True, highlight=False)
         return
     history = app.show(study, context.obj)
     if as_json:
