@@ -21,6 +21,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
+TOLD = 100
+"""Problems of one source that are told; more are counted."""
+LONGEST = 1000
+"""Characters of a problem that are told."""
+
 
 class TunerError(Exception):
     pass
@@ -110,4 +115,11 @@ def _paragraphs(problems: Iterable[Problem]) -> Iterable[str]:
         messages = [problem.message for problem in group]
         count = "1 problem" if len(messages) == 1 else f"{len(messages)} problems"
         yield f"{source}: {count}"
-        yield from (f"  {message}" for message in messages)
+        yield from (f"  {_short(message)}" for message in messages[:TOLD])
+        if len(messages) > TOLD:
+            yield f"  … and {len(messages) - TOLD} more"
+
+
+def _short(message: str) -> str:
+    half = LONGEST // 2
+    return message if len(message) <= LONGEST else f"{message[:half]} … {message[-half:]}"

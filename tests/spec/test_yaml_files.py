@@ -109,6 +109,33 @@ def test_two_parameters_may_not_set_the_same_path(tmp_path: Path) -> None:
         read_space(space_file(tmp_path, a=FLOAT, b=FLOAT))
 
 
+BOMB = "a0: &a0 1\n" + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "it has more than 20000 values, which no job or space needs"),
+        ("a: &a [*a]", "a value holds itself"),
+        ("a: " + "[" * 5000, "it is nested too deep"),
+        ("a: 0x" + "f" * 5000, "a number is too large: 0xfff"),
+        ("a: !!bool maybe", "a value is not what its tag (!!int, !!bool, …) says"),
+        ("#" * 100_000, "it has more than 64 KiB, which no job or space needs"),
+    ],
+)
+def test_a_file_that_nobody_means_well_with_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read_job(file)
+    assert f"is no YAML: {message}" in str(caught.value)
+
+
+def test_a_device_is_no_file() -> None:
+    with pytest.raises(BadInput, match="it is no file"):
+        read_job(Path("/dev/zero"))
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1", "\x00"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "job.yaml"

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 
 from tuner.errors import BadInput
+from tuner.spec.yaml_text import parse
 
 out = Console(markup=False, emoji=False)
 
@@ -65,8 +65,6 @@ def values_by_key(source: str, texts: list[str]) -> dict[str, Any]:
 
 def _yaml(source: str, key: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInput.of(
-            source, f"{key}: {text!r} is no YAML value: {' '.join(str(error).split())}"
-        ) from error
+        return parse(text)
+    except ValueError as error:
+        raise BadInput.of(source, f"{key}: {text!r} is no YAML value: {error}") from error

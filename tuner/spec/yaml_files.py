@@ -12,6 +12,7 @@ from tuner.errors import BadInput, Problem
 from tuner.files.writing import write_text
 from tuner.spec.job import NAME, JobSpec
 from tuner.spec.space import PARAMETER_NAME, Space
+from tuner.spec.yaml_text import parse, read_text
 
 RENAMED = {
     "corrupt_pictures": "corrupt_images",
@@ -82,11 +83,11 @@ def write_job(job: JobSpec, folder: Path, config: str, config_name: str = "confi
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = parse(read_text(path))
     except OSError as error:
         raise BadInput.of(str(path), f"cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInput.of(str(path), f"is no YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise BadInput.of(str(path), f"is no YAML: {error}") from error
     if not isinstance(content, dict):
         raise BadInput.of(str(path), f"must hold keys and values, got {type(content).__name__}")
     return content

@@ -144,8 +144,11 @@ def warm_start(storage: str, job: JobSpec) -> list[dict[str, Any]]:
     """
     found: list[TransferredTrial] = []
     problems: list[Problem] = []
+    known = studies(storage) if job.search.warm_start_from else []
     for name in job.search.warm_start_from:
         try:
+            if name not in known:
+                raise _no_study(name, known)
             earlier = load_study(storage, name)
             found += transferred_trials(job, earlier.job, earlier.records())
         except BadInput as error:
@@ -160,8 +163,12 @@ def warm_start(storage: str, job: JobSpec) -> list[dict[str, Any]]:
 def load_study(storage: str, name: str) -> OptunaStore:
     """Returns a study to look at. Raises TunerError when there is none of that name."""
     if name not in (known := studies(storage)):
-        raise TunerError(f"there is no study {name}; there are: {', '.join(known) or 'none'}")
+        raise _no_study(name, known)
     return OptunaStore(connect(storage), name)
+
+
+def _no_study(name: str, known: Sequence[str]) -> TunerError:
+    return TunerError(f"there is no study {name}; there are: {', '.join(known) or 'none'}")
 
 
 def same_trainings(storage: str, job: JobSpec) -> list[History]:
