@@ -186,16 +186,18 @@ def test_no_label_is_taken_for_markup(job: JobSpec) -> None:
 def test_a_line_of_the_index_has_state_best_cost_and_verdict(job: JobSpec) -> None:
     best, verdict = "best 42.25 mIoU (trial 3), 0.447 GPU-hours", headline(History(job, STUDY)).sentence
     for is_driven, state in ((True, "running"), (False, "interrupted")):
-        assert index.line(History(job, STUDY), is_driven) == (
-            f"syn: {state}, 4 of 12 trials ended, {best}. {verdict}"
-        )
-    over = History(job, with_replicates([30.0, 30.2, 30.4], [33.0, 33.5, 34.0]))
-    over = History(
-        job.model_copy(update={"budget": job.budget.model_copy(update={"trials": 4})}), over.records
-    )
-    line = index.line(over, is_driven=False)
-    assert line.startswith("syn: ended after 4 trials, best ")
-    assert line.endswith(headline(over).sentence)
+        line = index_line(History(job, STUDY), is_driven=is_driven)
+        assert line == f"syn: {state}, 4 of 12 trials ended, {best}. {verdict}"
+    budget = job.budget.model_copy(update={"trials": 4})
+    records = with_replicates([30.0, 30.2, 30.4], [33.0, 33.5, 34.0])
+    over = History(job.model_copy(update={"budget": budget}), records)
+    assert index_line(over).startswith("syn: over, 4 of 4 trials ended, best ")
+    assert index_line(over).endswith(headline(over).sentence)
+
+
+def index_line(history: History, *, is_driven: bool = False) -> str:
+    facts = index.summary(history)
+    return index.line(facts | {"study": history.job.name, "state": index.state(facts, is_driven, None)})
 
 
 def test_no_value_is_taken_for_markup_by_pages_tables_and_lists(job_file: JobFile, tmp_path: Path) -> None:
