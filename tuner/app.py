@@ -156,10 +156,12 @@ def sync_mlflow(study: str, settings: Settings) -> None:
 
 
 def _sources(store: "OptunaStore", settings: Settings) -> "Sources":
+    from tuner.store.requests import events
     from tuner.tracking.report.sources import Sources
 
-    folder = partial(settings.home.trial, store.job.name)
-    return Sources(History(store.job, store.records()), folder, store.origin)
+    name = store.job.name
+    folder, asked = partial(settings.home.trial, name), events(settings.storage, name)
+    return Sources(History(store.job, store.records()), folder, store.origin, asked)
 
 
 def submit(file: Path, changes: Changes, address: str | None, settings: Settings) -> tuple[str, JobSpec]:

@@ -57,6 +57,14 @@ def test_a_study_that_has_ended_is_given_more_and_its_events_tell_it(home: Path,
         "left",
     ]
     assert "add lr=0.002 weight_decay=0.0001 centers=25:" in events[0]
+    for name in ("report.md", "report.html"):
+        call("report", "syn", "--to", home / name)
+    assert (
+        " | add lr=0.002 weight\\_decay=0.0001 centers=25 | is trial 3 |" in (home / "report.md").read_text()
+    )
+    assert (
+        "<td>budget trials=+20 seeds=3</td><td>trials 24, seeds 3</td>" in (home / "report.html").read_text()
+    )
     store = load_study(Home(home).storage, "syn")
     assert (len(store.records()), store.job.budget.trials) == (4, 24)
 

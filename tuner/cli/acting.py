@@ -66,13 +66,11 @@ def delete(
 @commands.command(rich_help_panel=CLUSTER)
 def events(context: typer.Context, study: Study) -> None:
     """Show what was asked of a study, by whom and when, and what came of it."""
-    from tuner.store.requests import requests
+    from tuner.store.requests import events
 
     app.show(study, context.obj)
-    for each in requests(context.obj.storage, study):
-        values = " ".join(f"{key}={value}" for key, value in each.value.items())
-        asked = f"{each.asked:%Y-%m-%d %H:%M:%S}  {each.who}  {each.kind} {values}".rstrip()
-        _print(f"{asked}: {each.answer or 'open'}")
+    for asked, who, what, answer in events(context.obj.storage, study):
+        _print(f"{asked:%Y-%m-%d %H:%M:%S}  {who}  {what}: {answer}")
 
 
 def _act(context: typer.Context, study: str, kind: "Kind", value: dict[str, Any]) -> str:

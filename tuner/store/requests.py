@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from tuner.errors import BadInput
 from tuner.spec.initial_points import asked_point
 from tuner.store.lease import now
+from tuner.store.retrying import patiently
 from tuner.store.store import OptunaStore, changed
 from tuner.study.study import Study
 
@@ -105,6 +106,19 @@ def held(storage: str, study: str) -> Request | None:
     """Returns the request that has a study left alone, if it was not resumed since."""
     decisive = [each for each in requests(storage, study) if each.kind in (*HOLDING, "resume")]
     return decisive[-1] if decisive and decisive[-1].kind in HOLDING else None
+
+
+def events(storage: str, study: str) -> list[tuple[datetime, str, str, str]]:
+    """Lists what was asked of a study: when, by whom, what, and what came of it."""
+    return [
+        (
+            each.asked,
+            each.who,
+            " ".join([each.kind, *(f"{key}={value}" for key, value in each.value.items())]),
+            each.answer or "open",
+        )
+        for each in patiently(requests)(storage, study)
+    ]
 
 
 def holding(storage: str) -> dict[str, str]:

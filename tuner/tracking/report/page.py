@@ -87,6 +87,7 @@ def _words(sources: Sources, now: datetime) -> dict[str, Any]:
         "failures": failed[:MOST_FAILURES],
         "failed": len(failed),
         "remedies": remedies(failed),
+        "events": sources.events,
         "spent": spent(sources),
         "scale": scale(sources),
         "progress": _progress(sources),

@@ -21,6 +21,8 @@ class Sources:
     """The folder of a trial, by its number."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """The versions, the commit and the fingerprint of the images, as the study keeps them."""
+    events: Sequence[tuple[datetime, str, str, str]] = ()
+    """What was asked of the study: when, by whom, what, and what came of it."""
 
     @property
     def job(self) -> JobSpec:
