@@ -124,7 +124,7 @@ def test_a_job_is_kept_in_postgresql_shown_by_mlflow_and_its_password_nowhere(
     jobs = read(composition.url(8265) + "/api/jobs/", Authorization="Bearer " + SECRETS["RAY_AUTH_TOKEN"])
     texts = {"answers": done.stdout + done.stderr + error, "Ray's dashboard": jobs, "ps": "\n".join(shown)}
     texts |= {name: dumped(composition, name) for name in ("studies", "mlflow")} | logs(composition)
-    assert "composed" in texts["ps"]
+    assert "gcs_server" in texts["ps"]
     assert {"mlflow", "head.log"} <= texts.keys()
     assert [name for name, text in texts.items() if SECRETS["POSTGRES_PASSWORD"] in text] == []
 
