@@ -101,6 +101,6 @@ def test_a_deleted_study_leaves_nothing(home: Path, call: Call) -> None:
     folder = Home(home).trial("syn", 0).root
     assert isinstance(folder, Path)
     folder.mkdir(parents=True)
-    assert call("delete", "syn", "--yes") == "syn: deleted\n"
+    assert call("delete", "syn", "--yes").endswith("syn: deleted\n")  # below what MLflow may log
     assert studies(Home(home).storage) == []
     assert not Home(home).study("syn").exists()
