@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from tuner.checking import all_notes, check, check_builds, check_config, with_strips_named
+from tuner.checking import all_notes, begin_build, check, check_config, with_strips_named
 from tuner.errors import TunerError
 from tuner.files.modules import Modules, own_modules
 from tuner.files.writing import remove_folder, write_text
@@ -37,8 +37,7 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
     """
     job = read_job(file, changes)
     checked = check(job, settings.storage, settings.home)
-    if builds:
-        check_builds(checked)
+    check_builds = begin_build(checked) if builds else None
     from tuner.cluster import local
 
     if settings.ray_address is None:
@@ -60,6 +59,8 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
     config = with_strips_named(job, checked.config)
     with ray_tune.connected(settings.ray_address):
         check_fits(job.resources)
+        if check_builds:
+            check_builds()
         store = open_study(
             settings.storage,
             job,
@@ -113,7 +114,7 @@ def check_file(file: Path, changes: Changes, settings: Settings, builds: bool = 
     """Lists what is unusual about a job that can be run. Raises BadInput with all problems of one that cannot."""
     checked = check(read_job(file, changes), settings.storage, settings.home)
     if builds:
-        check_builds(checked)
+        begin_build(checked)()
     return all_notes(checked, settings.storage)
 
 

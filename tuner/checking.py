@@ -108,14 +108,21 @@ def all_notes(checked: CheckedJob, storage: str) -> list[str]:
     return [*notes(job, config), *left_out(job, checked.default), *late, *key_notes(config)]
 
 
-def check_builds(checked: CheckedJob) -> None:
-    """Raises BadInput with all that keeps the first trial from its first step."""
-    from tuner.training.building import build_problems
+def begin_build(checked: CheckedJob) -> Callable[[], None]:
+    """Begins to build the first trial, in a process of its own.
+
+    What is returned waits for it, and raises BadInput with all that keeps the trial from its first step.
+    """
+    from tuner.training import building
 
     first = Trial(0, checked.default, checked.job.seed)
-    config = trial_config(checked.job, checked.config, first)
-    if problems := build_problems(config, str(checked.job.config)):
-        raise BadInput(problems)
+    problems = building.begin_build(trial_config(checked.job, checked.config, first), str(checked.job.config))
+
+    def check_builds() -> None:
+        if found := problems():
+            raise BadInput(found)
+
+    return check_builds
 
 
 def _placed(job: JobSpec, config: Config) -> Config:

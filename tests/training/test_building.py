@@ -12,7 +12,7 @@ from tuner.models.mmcv_ops import MissingOperator
 from tuner.sizing.config_paths import apply
 from tuner.sizing.trial_config import reproducible, with_data_root
 from tuner.spec.trial import Config
-from tuner.training.building import build, build_problems
+from tuner.training.building import begin_build, build
 from tuner.training.config import config as configs
 from tuner.training.data import toy
 from tuner.training.messages import said
@@ -73,8 +73,8 @@ def test_a_missing_operator_says_what_to_run() -> None:
 def test_a_process_of_its_own_builds_a_shipped_config(tmp_path: Path) -> None:
     toy.draw(tmp_path / "toy", images=2, validation=1)
     plain = with_data_root(configs.read(ROOT / "configs/sem_fpn/fpn_coc_nano_toy.py"), tmp_path / "toy")
-    assert build_problems(reproducible(plain, 1, ranks=1), "toy") == []
+    assert begin_build(reproducible(plain, 1, ranks=1), "toy")() == []
     wrong = apply(plain, {"model.backbone.folds": [7, 1, 1, 1]}, "test")
-    found = build_problems(reproducible(wrong, 1, ranks=1), "toy")
+    found = begin_build(reproducible(wrong, 1, ranks=1), "toy")()
     assert found
     assert all("does not divide into folds 7, 1, 1, 1" in problem.message for problem in found)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,13 +39,12 @@ def verify(folder: ExportFolder, data_root: Path | None, full: bool) -> list[str
     if problems := list(_changed_images(folder, recorded, data_root)):
         raise BadInput(problems)
     files, images = len(facts["sha256"]), len(recorded["files"].get("val", {}))
-    findings = [f"{files} files, both configs and {images} validation files are those that were exported"]
-    exported = _loaded(folder, data_root)
-    return [
-        *findings,
-        _same_logits(folder, exported, data_root),
-        _same_scores(folder, exported, recorded, full),
-    ]
+    same_files = f"{files} files, both configs and {images} validation files are those that were exported"
+    with TemporaryDirectory(prefix="tuner-") as there, ThreadPoolExecutor(1) as meanwhile:
+        theirs = meanwhile.submit(_logits_alone, folder, data_root, Path(there) / "logits.pth")
+        exported = _loaded(folder, data_root)
+        same_logits = _same_logits(folder, exported, theirs.result())
+    return [same_files, same_logits, _same_scores(folder, exported, recorded, full)]
 
 
 def _loaded(folder: ExportFolder, data_root: Path | None) -> Any:
@@ -123,18 +123,21 @@ def _changed_images(
             yield Problem(source, f"{more} files are there that the study did not have")
 
 
-def _same_logits(folder: ExportFolder, exported: Any, data_root: Path | None) -> str:
-    """Compares the model of either config on one image, the standalone one's where no tuner can be imported."""
+def _logits_alone(folder: ExportFolder, data_root: Path | None, file: Path) -> dict[str, Any]:
+    """Returns an image and its logits by the standalone config's model, where no tuner can be imported."""
     import torch
 
+    if error := run_alone(alone(folder, data_root, file)):
+        raise BadInput.of(folder.name(folder.standalone), f"without the tuner: {error}")
+    found: dict[str, Any] = torch.load(file, weights_only=True)
+    return found
+
+
+def _same_logits(folder: ExportFolder, exported: Any, theirs: dict[str, Any]) -> str:
+    """Compares the model of either config on one image; `theirs` is the standalone one's."""
     from tuner.training.exported.scores import logits
 
     image, ours = logits(exported, 0)
-    with TemporaryDirectory(prefix="tuner-") as there:
-        file = Path(there) / "logits.pth"
-        if error := run_alone(alone(folder, data_root, file)):
-            raise BadInput.of(folder.name(folder.standalone), f"without the tuner: {error}")
-        theirs = torch.load(file, weights_only=True)
     if image.shape != theirs["image"].shape or (image - theirs["image"]).abs().max() > ALIKE:
         raise BadInput.of(
             folder.name(folder.standalone), "gives another image to the network: its test pipeline differs"

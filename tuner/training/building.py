@@ -5,23 +5,32 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from copy import deepcopy
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, TypeAlias
 
 from tuner.errors import BadInput, Problem
 from tuner.spec.trial import Config, RankInfo
 from tuner.training.messages import said
 
+Problems: TypeAlias = Callable[[], list[Problem]]
+"""Waits for the process that builds, and lists what keeps a trial from its first step."""
 
-def build_problems(config: Config, source: str) -> list[Problem]:
-    """Lists what keeps a trial with this config from its first step; of a trial without a model, nothing."""
+
+def begin_build(config: Config, source: str) -> Problems:
+    """Begins to build what a trial with this config would; of a trial without a model, nothing."""
     if config["runner"]["type"] == "Synthetic":
-        return []
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return list
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    building = pool.submit(build, config, source)
+    pool.shutdown(wait=False)  # its process ends when it has built
+
+    def problems() -> list[Problem]:
         try:
-            return pool.submit(build, config, source).result()
+            return building.result()
         except BrokenProcessPool:
             died = "the process that builds it once died, as it does when memory is short: --no-build leaves it out"
             return [Problem(source, died)]
+
+    return problems
 
 
 def build(config: Config, source: str) -> list[Problem]:
