@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.multiprocessing.spawn import spawn
 
@@ -87,6 +88,8 @@ def _train_rank(rank: int, ranks: int, address: str, config: Config, folder: Pat
         measurement = training.step(evaluation_points)
         if rank == 0:
             tell(measurement)
+    if ranks > 1:
+        dist.destroy_process_group()  # its threads, left running, may abort the process while it ends
 
 
 def claim(folder: Path, config: Config) -> None:
