@@ -49,7 +49,9 @@ def manifests(name: str) -> list[dict[str, Any]]:
 
 def schema_of(manifest: dict[str, Any]) -> dict[str, Any]:
     group, version = manifest["apiVersion"].split("/")
-    definitions = [yaml.safe_load(file.read_text())["spec"] for file in SCHEMAS.glob(f"{group}_*.yaml")]
+    definitions = [
+        yaml.load(file.read_text(), yaml.CSafeLoader)["spec"] for file in SCHEMAS.glob(f"{group}_*.yaml")
+    ]
     (kind,) = (each for each in definitions if each["names"]["kind"] == manifest["kind"])
     (schema,) = (each["schema"] for each in kind["versions"] if each["name"] == version)
     return strict(schema["openAPIV3Schema"])

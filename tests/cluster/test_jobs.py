@@ -37,14 +37,12 @@ if "stay" in sys.argv:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    home = Home(tmp_path_factory.mktemp("home"))
-    with mock.patch.object(local, "USUAL_PORTS", local.ANY_PORTS):
-        cluster = local.up(home)
+def cluster(own_cluster: Home) -> Iterator[Cluster]:
+    cluster = local.running(own_cluster)
+    assert cluster
     with mock.patch.dict(os.environ):
         local.use(cluster)
         yield cluster
-    local.down(home)
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """A real `up` and `down`."""
 
-import socket
 import stat
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -18,7 +16,7 @@ from tuner.cluster import local
 from tuner.cluster.local import Cluster
 from tuner.errors import TunerError
 from tuner.files.paths import Home
-from tuner.servers.ports import LOOPBACK, free_ports
+from tuner.servers.ports import LOOPBACK
 from tuner.servers.processes import Server, marked
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("local")]
@@ -36,17 +34,9 @@ print(len(ray.nodes()))
 """
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """Has a cluster that is up, though a port was taken between the look for free ones and the first start."""
-    home = Home(tmp_path_factory.mktemp("a rather long folder for a home, as a person may have it"))
-    with socket.create_server((LOOPBACK, 0)) as taken, pytest.MonkeyPatch.context() as patch:
-        gcs, dashboard, *others = free_ports(0, 0, 0, 0)
-        looks = iter([[gcs, dashboard, taken.getsockname()[1], *others]])
-        patch.setattr(local, "free_ports", lambda *usual: next(looks, None) or free_ports(*usual))
-        local.up(home)
-    yield home
-    local.down(home)
+@pytest.fixture
+def home(own_cluster: Home) -> Home:
+    return own_cluster
 
 
 @pytest.fixture
