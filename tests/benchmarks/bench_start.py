@@ -36,16 +36,18 @@ def main() -> None:
         wrong, images = Path(folder) / "wrong.yaml", Path(folder) / "images"
         wrong.write_text("name: wrong\nsampler: tpe\n")
         link(images)
-        check = "check", JOB, "--data-root", images, "--no-build"
+        scratch = "--data-root", images, "--pretrained", "none"
+        check = "check", JOB, *scratch, "--no-build"
         commands = {
             "check of a wrong YAML": ("check", wrong),
-            "plan": ("plan", JOB, "--data-root", images),
+            "plan": ("plan", JOB, *scratch),
             "check of a space that does not fit": (*check, *LONG),
             f"check of {sum(PAIRS.values()):,} pairs": check,
             "the same again": check,
         }
         for name, command in commands.items():
-            computing, waited = cost(Path(folder) / "home", *command)
+            refused = command[1] == wrong or command[-2:] == LONG
+            computing, waited = cost(Path(folder) / "home", *command, code=2 if refused else 0)
             table.add_row(name, f"{computing:.1f}", f"{waited:.1f}")
     Console(width=100).print(table)
 
@@ -61,11 +63,12 @@ def link(folder: Path) -> None:
             os.link(labels, folder / "annotations" / split / f"{number:08d}.png")
 
 
-def cost(home: Path, *arguments: object) -> tuple[float, float]:
-    """Runs a command; seconds of computing, and seconds."""
+def cost(home: Path, *arguments: object, code: int) -> tuple[float, float]:
+    """Runs a command that ends with this code; seconds of computing, and seconds."""
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, "-m", "tuner", "--home", str(home), *map(str, arguments)]
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     computing = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return computing, time.perf_counter() - begun

@@ -21,8 +21,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("usual ports")]
 SHORT = {
     "budget": {"trials": 3, "seeds": 1},
     "fidelity": {"iterations": 6, "rungs": [2, 6], "schedule": "truncated"},
+    "resources": {"gpus_per_trial": 0, "ranks": 1, "cpus_per_rank": 1, "global_batch": 8, "concurrent": 1},
 }
-"""Replaces keys of the demo's job: whether the commands work does not depend on how long it trains."""
+"""Replaces keys of the demo's job: whether the commands work does not depend on how long and on how many it trains."""
 
 
 def commands() -> list[str]:
