@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
@@ -12,7 +13,6 @@ from torch.multiprocessing.spawn import spawn
 from tuner.errors import BadInput, TunerError
 from tuner.files.paths import TrialFolder
 from tuner.files.writing import write_text
-from tuner.servers.ports import LOOPBACK, free_ports
 from tuner.sizing.config_paths import value_at
 from tuner.sizing.trial_config import with_metric
 from tuner.spec.trial import Config, Measurement, RankInfo, Swept
@@ -39,9 +39,11 @@ def train(config: Config, folder: Path, ranks: int, tell: Tell) -> None:
     if ranks == 1:
         _train_rank(0, 1, "", config, folder, tell)
     else:
-        address = f"{LOOPBACK}:{free_ports(0)[0]}"
-        arguments = (ranks, address, config, folder, tell)
-        spawn(_train_rank, arguments, nprocs=ranks)  # type: ignore[no-untyped-call]
+        with TemporaryDirectory(
+            prefix="tuner-"
+        ) as meeting:  # a port might be taken until rank 0 has loaded torch
+            arguments = (ranks, f"file://{meeting}/ranks", config, folder, tell)
+            spawn(_train_rank, arguments, nprocs=ranks)  # type: ignore[no-untyped-call]
 
 
 def evaluate_checkpoint(config: Config, weights: Path) -> dict[str, float]:

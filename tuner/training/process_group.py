@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from tuner.errors import NoGpu
+from tuner.servers.ports import LOOPBACK
 from tuner.spec.trial import RankInfo
 from tuner.training.gpu_memory import shortage_as_out_of_memory
 
@@ -17,8 +18,9 @@ TIMEOUT = timedelta(minutes=30)
 
 
 def join(rank: int, ranks: int, address: str, gpus_per_rank: float) -> RankInfo:
-    """Blocks until all ranks are there, each on its current GPU; rank 0 listens at `address`, host:port.
+    """Blocks until all ranks are there, each on its current GPU.
 
+    Rank 0 listens at `address`, host:port; ranks of one machine may meet in a file instead, file://path.
     Raises NoGpu when GPUs were reserved that CUDA cannot use, OutOfMemory when one has no room for NCCL.
     """
     device = _gpu() if gpus_per_rank > 0 else torch.device("cpu")
@@ -27,13 +29,15 @@ def join(rank: int, ranks: int, address: str, gpus_per_rank: float) -> RankInfo:
             gpus_per_rank, device
         )  # trials that share it keep their parts
     if ranks > 1:
-        nccl = gpus_per_rank >= 1
+        nccl, is_file = gpus_per_rank >= 1, address.startswith("file://")
         for library in ("GLOO", "NCCL"):  # otherwise gloo takes the host name's device, and NCCL the first
-            os.environ.setdefault(f"{library}_SOCKET_IFNAME", _interface(address))
+            os.environ.setdefault(
+                f"{library}_SOCKET_IFNAME", _interface(f"{LOOPBACK}:1" if is_file else address)
+            )
         with shortage_as_out_of_memory():
             dist.init_process_group(
                 "nccl" if nccl else "gloo",
-                init_method=f"tcp://{address}",
+                init_method=address if is_file else f"tcp://{address}",
                 rank=rank,
                 world_size=ranks,
                 timeout=TIMEOUT,
