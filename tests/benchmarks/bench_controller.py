@@ -45,7 +45,12 @@ AT = (100, 300, 500, 700, 900)
 def main() -> None:
     os.environ |= ray_tune.ENVIRONMENT
     ray.init(
-        num_cpus=GPUS, num_gpus=GPUS, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        "local",
+        num_cpus=GPUS,
+        num_gpus=GPUS,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
     )
     with TemporaryDirectory() as folder:
         seconds = seconds_at_each_end(Home(Path(folder)))

@@ -38,7 +38,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _two_gpus() -> Iterator[None]:
-    ray.init(num_cpus=2, num_gpus=2, labels={"zone": "a"}, include_dashboard=False, logging_level="ERROR")
+    ray.init(
+        "local", num_cpus=2, num_gpus=2, labels={"zone": "a"}, include_dashboard=False, logging_level="ERROR"
+    )
     yield
     ray.shutdown()
 

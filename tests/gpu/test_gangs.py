@@ -34,7 +34,14 @@ TRAINER = Trainer(JOIN, open_training)
 def _ray() -> Iterator[None]:
     """Starts Ray with the machine's GPUs; where the CPU stands in for them, two that nothing uses."""
     gpus = None if ON_GPU else 2
-    ray.init(num_cpus=4, num_gpus=gpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        "local",
+        num_cpus=4,
+        num_gpus=gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
     yield
     ray.shutdown()
 
