@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tuner.checking import all_notes, begin_build, check, check_config, with_strips_named
-from tuner.errors import TunerError
-from tuner.files.modules import Modules, own_modules
+from tuner.errors import AskedToLeave, TunerError
+from tuner.files.modules import own_modules
 from tuner.files.writing import remove_folder, write_text
-from tuner.settings import Settings, has_password
+from tuner.settings import Settings
 from tuner.sizing.custom_imports import imported
 from tuner.sizing.plan import Plan, fits, make_plan
 from tuner.sizing.trial_config import default_params
@@ -22,6 +22,7 @@ from tuner.study.retention import Retention
 from tuner.study.study import Study
 
 if TYPE_CHECKING:
+    from tuner.store.resuming import CutOff, Resumed
     from tuner.store.store import OptunaStore
     from tuner.tracking.report.sources import Sources
 
@@ -90,7 +91,7 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
                 tracker.end()
             summarizes.keep()
     if study.is_leaving:
-        raise TunerError(f"study {job.name} was asked to leave; it goes on by `tuner resume {job.name}`")
+        raise AskedToLeave(f"study {job.name} was asked to leave; it goes on by `tuner resume {job.name}`")
     if study.hopeless:
         raise TunerError(
             f"study {job.name} has ended: its first trials crashed alike, and none reached a rung:\n"
@@ -168,59 +169,38 @@ def _sources(store: "OptunaStore", settings: Settings) -> "Sources":
 def submit(file: Path, changes: Changes, address: str | None, settings: Settings) -> tuple[str, JobSpec]:
     """Sends `tuner run` with the job, its space, its config and own modules, not the images, to a cluster.
 
-    Home, checkpoints, database and MLflow are the submitter's, but for addresses with a password in them:
-    there the nodes' own TUNER_STORAGE and MLFLOW_TRACKING_URI count, as Ray's dashboard shows what is sent.
     Raises BadInput with all that is wrong with the job, its space and its config, wherever the images are.
     """
     job = read_job(file, changes, images_are_here=False)
     checked, _ = check_config(job, files_are_here=False)
+    from tuner.cluster.submission import send
     from tuner.training.config import config as configs
 
     config = configs.with_imports(checked, str(job.config))
     own = own_modules(imported(config), job.config.parent)
-    return _send(job, configs.text(config), own, address, settings), job
+    return send(job, configs.text(config), own, address, settings), job
 
 
-def resume(
-    names: Sequence[str], here: bool, address: str | None, settings: Settings
-) -> Iterator[tuple[str, str]]:
+def resume(names: Sequence[str], here: bool, address: str | None, settings: Settings) -> "Iterator[Resumed]":
     """Starts the named studies again, or all that are neither over nor driven, and says what became of each.
 
     Nothing but the database is needed: it holds jobs and configs as they were accepted. `here` runs them in this
     process, one after the other, instead of sending them to a cluster.
     """
-    from tuner.store.resuming import found
+    from tuner.store.resuming import resumed
 
-    for study in found(settings.storage, names):
-        name = study.job.name
-        if study.left_alone:
-            yield name, f"left alone: {study.left_alone}"
-        elif here:
-            with TemporaryDirectory() as folder:
-                study.modules.write(Path(folder))
-                run(write_job(study.job, Path(folder), study.config, study.job.config.name), {}, settings)
-            yield name, "has ended"
-        else:
-            yield name, f"submitted: {_send(study.job, study.config, study.modules, address, settings)}"
+    def run_here(study: "CutOff") -> str:
+        with TemporaryDirectory() as folder:
+            study.modules.write(Path(folder))
+            run(write_job(study.job, Path(folder), study.config, study.job.config.name), {}, settings)
+        return "has ended"
 
+    def sent(study: "CutOff") -> str:
+        from tuner.cluster.submission import send
 
-def _send(job: JobSpec, config: str, modules: Modules, address: str | None, settings: Settings) -> str:
-    """Returns the id of the submission of a job to a cluster."""
-    from tuner.cluster import jobs
-    from tuner.cluster.addresses import cluster_at
+        return f"submitted: {send(study.job, study.config, study.modules, address, settings)}"
 
-    cluster = cluster_at(address, settings)
-    places = {
-        "TUNER_HOME": str(settings.home.root),
-        "TUNER_CHECKPOINTS": str(settings.home.checkpoints or ""),
-        "TUNER_STORAGE": settings.storage,
-        "MLFLOW_TRACKING_URI": cluster.tracking_uri or settings.tracking_uri,
-    }
-    environment = {name: place for name, place in places.items() if place and not has_password(place)}
-    with TemporaryDirectory() as folder:
-        write_job(job, Path(folder), config)
-        modules.write(Path(folder))
-        return jobs.submit(cluster.jobs_address, job.name, Path(folder), ["run", "job.yaml"], environment)
+    return resumed(settings.storage, names, run_here if here else sent)
 
 
 def overview(settings: Settings) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 TunerError                 a message for a person; never a traceback (exit code 1)
 ├── BadInput               a file, value or image that cannot be used; nothing was started (exit code 2)
+├── AskedToLeave           a study's trials are saved; it goes on when it is resumed
+├── StillRuns              a study's earlier submission has not ended
 ├── Unreadable             a study's database or its trials' files do not answer
 └── TrialFailed            one trial could not go on; the study does
     ├── OutOfMemory
@@ -49,6 +51,14 @@ class BadInput(TunerError):
     @classmethod
     def of(cls, source: str, *messages: str) -> "BadInput":
         return cls(Problem(source, message) for message in messages)
+
+
+class AskedToLeave(TunerError):
+    pass
+
+
+class StillRuns(TunerError):
+    pass
 
 
 class Unreadable(TunerError):

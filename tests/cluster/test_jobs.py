@@ -11,7 +11,7 @@ import pytest
 
 from tuner.cluster import jobs, local
 from tuner.cluster.local import Cluster
-from tuner.errors import TunerError
+from tuner.errors import StillRuns, TunerError
 from tuner.files.paths import Home
 from tuner.servers.ports import free_ports
 
@@ -78,7 +78,7 @@ def test_one_at_a_time_until_it_is_stopped(cluster: Cluster, folder: Path) -> No
     address = cluster.jobs_address
     jobs.submit(address, "long", folder, ["stay"], {})
     driver = next(_pids(jobs.follow(address, "long")))
-    with pytest.raises(TunerError, match=r"long-1 still runs.*tuner stop long"):
+    with pytest.raises(StillRuns, match=r"long-1 still runs.*tuner stop long"):
         jobs.submit(address, "long", folder, ["stay"], {})
     assert psutil.pid_exists(driver)
     assert jobs.stop(address, "long") == "stopped"

@@ -12,7 +12,7 @@ from tuner.spec.job import JobSpec
 from tuner.spec.trial import Outcome
 from tuner.spec.yaml_files import read_job
 from tuner.store.requests import Acting, ask, held, lift, requests
-from tuner.store.resuming import found
+from tuner.store.resuming import CutOff, LeftAlone, found
 from tuner.store.store import OptunaStore
 from tuner.store.studies import load_study, open_study
 from tuner.study.study import Study
@@ -96,11 +96,10 @@ def test_a_paused_study_is_left_alone_until_it_is_resumed_by_name(job: JobSpec, 
     assert (left, answers(storage)) == ([None], ["left"])
     assert store.lease
     store.lease.give_back()
-    [alone] = found(storage)
-    assert alone.left_alone
-    assert alone.left_alone.endswith("asked it to pause: resume it by name")
-    [named] = found(storage, ["syn"])
-    assert named.left_alone is None
+    alone = found(storage, "syn", is_named=False)
+    assert isinstance(alone, LeftAlone)
+    assert alone.why.endswith("asked it to pause: resume it by name")
+    assert isinstance(found(storage, "syn", is_named=True), CutOff)
     lift(storage, "syn")
     assert held(storage, "syn") is None
     assert [each.kind for each in requests(storage, "syn")] == ["pause", "resume"]

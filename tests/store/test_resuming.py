@@ -9,9 +9,9 @@ from tuner.errors import TunerError
 from tuner.search.scheduling import scheduler_for
 from tuner.spec.trial import Outcome
 from tuner.spec.yaml_files import read_job
-from tuner.store.resuming import PATIENCE, found
+from tuner.store.resuming import PATIENCE, CutOff, LeftAlone, found
 from tuner.store.store import OptunaStore
-from tuner.store.studies import open_study
+from tuner.store.studies import open_study, studies
 from tuner.study.study import Study
 
 DEFAULT = {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
@@ -29,8 +29,9 @@ def given_back(store: OptunaStore) -> None:
 
 def test_studies_that_were_cut_off_are_found_with_their_configs(storage: str, job_file: JobFile) -> None:
     given_back(begun(storage, job_file, "cut"))
-    [study] = found(storage)
-    assert (study.job.name, study.config, study.left_alone) == ("cut", "model = 1\n", None)
+    study = found(storage, "cut", is_named=False)
+    assert isinstance(study, CutOff)
+    assert (study.job.name, study.config) == ("cut", "model = 1\n")
 
 
 def test_a_study_that_is_over_is_left_alone(storage: str, job_file: JobFile) -> None:
@@ -39,7 +40,7 @@ def test_a_study_that_is_over_is_left_alone(storage: str, job_file: JobFile) -> 
     assert study.draw()
     study.fail(0, Outcome.DIVERGED, "")
     given_back(store)
-    assert [each.left_alone for each in found(storage)] == ["it is over"]
+    assert found(storage, "over", is_named=False) == LeftAlone("it is over")
 
 
 def test_a_study_that_another_process_drives_is_left_alone(
@@ -47,19 +48,19 @@ def test_a_study_that_another_process_drives_is_left_alone(
 ) -> None:
     begun(storage, job_file, "driven")
     monkeypatch.setattr("os.getpid", lambda: 1)  # as the lease's holder is seen from another process
-    [study] = found(storage)
-    assert study.left_alone
-    assert study.left_alone.endswith("drives it")
+    study = found(storage, "driven", is_named=False)
+    assert isinstance(study, LeftAlone)
+    assert study.why.endswith("drives it")
 
 
 def test_a_study_without_progress_is_started_by_its_name_alone(storage: str, job_file: JobFile) -> None:
     for _ in range(PATIENCE):
-        assert [each.left_alone for each in found(storage)] in ([], [None])
+        assert "stuck" not in studies(storage) or isinstance(found(storage, "stuck", is_named=False), CutOff)
         given_back(begun(storage, job_file, "stuck"))
-    [study] = found(storage)
-    assert study.left_alone
-    assert "3 times without progress" in study.left_alone
-    assert [each.left_alone for each in found(storage, ["stuck"])] == [None]
+    study = found(storage, "stuck", is_named=False)
+    assert isinstance(study, LeftAlone)
+    assert "3 times without progress" in study.why
+    assert isinstance(found(storage, "stuck", is_named=True), CutOff)
 
 
 def test_progress_lets_a_study_be_started_again(storage: str, job_file: JobFile) -> None:
@@ -69,9 +70,9 @@ def test_progress_lets_a_study_be_started_again(storage: str, job_file: JobFile)
     trial = store.draw()
     store.ended(trial.number, Outcome.CRASHED, "")
     given_back(store)
-    assert [each.left_alone for each in found(storage)] == [None]
+    assert isinstance(found(storage, "moving", is_named=False), CutOff)
 
 
 def test_an_unknown_name_is_named(tmp_path: Path) -> None:
     with pytest.raises(TunerError, match="there is no study nowhere"):
-        list(found(f"sqlite:///{tmp_path}/studies.db", ["nowhere"]))
+        found(f"sqlite:///{tmp_path}/studies.db", "nowhere", is_named=True)

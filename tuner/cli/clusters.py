@@ -110,8 +110,12 @@ def resume(
     address: Address = None,
 ) -> None:
     """Start studies again that were cut off, from the database alone. Safe to repeat, as from cron."""
-    for name, ending in app.resume(studies or [], here, address, context.obj):
-        out.print(f"{name}: {ending}", soft_wrap=True, highlight=False)
+    failed = []
+    for each in app.resume(studies or [], here, address, context.obj):
+        out.print(f"{each.study}: {each.ending}", soft_wrap=True, highlight=False)
+        failed += [each.study] if each.is_failure else []
+    if failed:
+        raise TunerError(f"could not be started: {', '.join(failed)}; `tuner resume` tries again")
 
 
 def _follow(context: typer.Context, study: str, address: str | None) -> None:

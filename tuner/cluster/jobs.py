@@ -19,7 +19,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from tuner.cluster.undocumented import CHATTY_JOBS, JOB_STOP_WAIT
-from tuner.errors import TunerError
+from tuner.errors import StillRuns, TunerError
 
 Ending: TypeAlias = Literal["succeeded", "failed", "stopped"]
 STOP_WAIT = "30"
@@ -29,7 +29,7 @@ STOP_WAIT = "30"
 def submit(address: str, study: str, folder: Path, arguments: list[str], environment: dict[str, str]) -> str:
     """Returns the id of the submission: `python -m tuner` with the arguments, in a copy of the folder.
 
-    The arguments and the environment can be read in Ray's dashboard: no secrets. Raises TunerError while an
+    The arguments and the environment can be read in Ray's dashboard: no secrets. Raises StillRuns while an
     earlier submission of the study runs.
     """
     variables = {JOB_STOP_WAIT: STOP_WAIT, **environment}
@@ -37,7 +37,7 @@ def submit(address: str, study: str, folder: Path, arguments: list[str], environ
         earlier = _submissions(client, study)
         for submission in earlier:
             if not submission.status.is_terminal():
-                raise TunerError(
+                raise StillRuns(
                     f"{submission.submission_id} still runs: follow it with `tuner logs {study}` "
                     f"or end it with `tuner stop {study}`"
                 )
