@@ -161,11 +161,10 @@ def test_a_study_given_a_trial_more_and_paused_ends_soon_and_goes_on_like_one_le
     assert not left["is_measured"], "it did not leave in good order"
     assert 60 <= left["iteration"] < 480
     tuner_inside("resume", "syn", "--here", RAY_ADDRESS=ray_address)
-    asked = read_job(job, {"budget.trials": 3})
+    asked, records = read_job(job, {"budget.trials": 3}), load_study(storage, "syn").records()
     calm = undisturbed(asked, tmp_path / "calm")
-    assert [story(record) for record in load_study(storage, "syn").records()] == [
-        story(record) for record in calm
-    ]
+    assert [story(record) for record in records] == [story(record) for record in calm]
+    assert [record.last and record.last.seconds_lost for record in records] == [0] * 3
 
 
 def run_until_killed(home: Path, job: Path, rows: int) -> None:

@@ -19,7 +19,8 @@ from tuner.spec.trial import Config, RankInfo
 from tuner.training import launch, open_training
 from tuner.training.data.data import TrainBatches
 from tuner.training.data.datasets import build
-from tuner.training.engine import Training, make_runner, segmentor
+from tuner.training.engine import Training, segmentor
+from tuner.training.train_step import make_runner
 
 pytestmark = [
     pytest.mark.gpu,

@@ -1,5 +1,6 @@
 """A study whose driver is killed or stopped for a while ends like one left alone, with its trials at a URL too."""
 
+import json
 import random
 import signal
 import sqlite3
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.conftest import ROOT, JobFile, clean_environment
 from tests.driver import drive
-from tuner.files.paths import Home
+from tuner.files.paths import AnyPath, Home
+from tuner.files.reading import text_of
 from tuner.files.urls import UrlPath
 from tuner.spec.trial import Outcome
 from tuner.store.studies import load_study
@@ -85,6 +88,29 @@ def test_a_driver_killed_at_ten_random_moments_changes_nothing(
     assert len(outcomes(killed)) == TRIALS
     ended = {outcome for _, _, outcome, _ in outcomes(killed)}
     assert ended == set(Outcome), "the study has not met everything"
+
+
+def test_what_a_kill_threw_away_of_a_training_is_known(job_file: JobFile, tmp_path: Path) -> None:
+    """A checkpoint at iteration 60 alone, and a note of how far the training is about every second."""
+    pace, job = 0.004, job_file(budget={"trials": 1}, fidelity={"iterations": 480, "rungs": [60, 480]})
+    home = Home(tmp_path / "home", tmp_path / "trials")
+    driver = start(job, home, pace, 60, 10)
+    file = home.trial("syn", 0).time_lost
+    while reached(file) < 200 * pace:
+        assert driver.poll() is None, "the driver ended before it was killed"
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    noted = reached(file)
+    drive(job, home, pace)
+    (record,) = load_study(home.storage, "syn").records()
+    assert record.last
+    assert record.last.seconds == pytest.approx(480 * pace)
+    assert record.last.seconds_lost == pytest.approx(noted - 60 * pace)
+
+
+def reached(file: AnyPath) -> float:
+    return float(json.loads(text_of(file) or '{"reached": 0}')["reached"])
 
 
 def test_a_driver_stopped_for_longer_than_its_lease_changes_nothing_when_it_goes_on(

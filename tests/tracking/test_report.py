@@ -30,7 +30,7 @@ from tuner.study.replication import judged
 from tuner.tracking.report import index, page, text
 from tuner.tracking.report.comparison import arm, changes, class_gains
 from tuner.tracking.report.sentences import headline
-from tuner.tracking.report.spending import amount, rung_worths, spent
+from tuner.tracking.report.spending import Lost, amount, lost, rung_worths, spent
 from tuner.tracking.report.strips import read_strips
 from tuner.tracking.terminal import live_table, status_table
 
@@ -134,6 +134,20 @@ def test_costs_are_those_of_all_outcomes_and_add_up(job: JobSpec) -> None:
     first, second = rung_worths(sources(job, records))
     assert (first.reached, first.stopped, second.stopped) == (3, 1, 0)
     assert first.saved == pytest.approx(4 * (48 - 6) / 3600)
+
+
+def test_what_interruptions_threw_away_is_told_beside_the_costs(job: JobSpec) -> None:
+    records = [*with_replicates([30.0], [33.0])]
+    study = sources(job, records)
+    assert lost(study) == Lost(0, 0.0)
+    assert "lost to interruptions" not in page.markdown(study, NOW)
+    *earlier, last = records[0].measurements
+    records[0] = replace(records[0], measurements=(*earlier, replace(last, seconds_lost=450.0)))
+    disturbed = sources(job, records)
+    assert lost(disturbed) == Lost(1, 0.5)
+    assert spent(disturbed) == spent(study)
+    for draw in (page.markdown, page.html):
+        assert "Besides, 0.5 GPU-hours were lost to interruptions: what 1 trial had" in draw(disturbed, NOW)
 
 
 def test_a_cost_is_told_in_a_unit_that_a_person_reads(job: JobSpec) -> None:

@@ -3,6 +3,7 @@
 import copy
 import json
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from mmseg.models import build_segmentor
 
 from tests.conftest import ROOT
 from tuner.errors import BadInput, Diverged, Left, OutOfMemory
+from tuner.files import time_lost
 from tuner.files.paths import Home
 from tuner.models.layers import Stage
 from tuner.sizing.config_paths import apply
@@ -96,15 +98,21 @@ def test_training_cut_off_between_rungs_goes_on_elsewhere_from_its_last_checkpoi
     whole_end = whole.step((LENGTH,))
     folder = trials_home.trial("cut", 1).root
     use_disk(monkeypatch, tmp_path / "here")
+    monkeypatch.setattr(time_lost, "TIMES_NOTE", 0)
+    monkeypatch.setattr(time_lost, "LEAST", 0.0)
     cut = Training(ready, folder, RankInfo())
     monkeypatch.setattr(cut, "_evaluate", lambda *_: pytest.fail("cut off"))
+    begun = time.perf_counter()
     with pytest.raises(pytest.fail.Exception):
         cut.step((5, LENGTH))
+    took = time.perf_counter() - begun
     use_disk(monkeypatch, tmp_path / "there")
     again = Training(ready, folder, RankInfo())
     assert again.iteration == 4
     end = again.step((LENGTH,))
     assert end.metrics == whole_end.metrics
+    assert 0 < end.seconds_lost < took
+    assert whole_end.seconds_lost == 0
     assert_equal(weights(again), weights(whole))
 
 
@@ -121,7 +129,9 @@ def test_a_training_that_is_asked_to_leave_saves_and_goes_on_to_the_bit(
         first.step((3, LENGTH))
     again = Training(ready, tmp_path / "cut", RankInfo())
     assert again.iteration == min(steps, 3)
-    assert [again.step((3, LENGTH)).metrics for _ in range(2)] == wanted
+    measured = [again.step((3, LENGTH)) for _ in range(2)]
+    assert [each.metrics for each in measured] == wanted
+    assert measured[-1].seconds_lost == 0
     assert_equal(weights(again), weights(whole))
 
 

@@ -19,8 +19,9 @@ from tuner.sizing.trial_config import reproducible
 from tuner.spec.trial import Config, RankInfo
 from tuner.training import launch
 from tuner.training.data.seeding import SAMPLE
-from tuner.training.engine import Training, make_runner, segmentor
+from tuner.training.engine import Training, segmentor
 from tuner.training.precision import LossScalingOptimizerHook, MixedPrecisionHook, use_precision
+from tuner.training.train_step import make_runner
 
 RUNGS = (1, 2, 3)
 

@@ -59,6 +59,11 @@ class TrialFolder:
         return self.root / "images" / f"{iteration:07d}_{index}.jpg"
 
     @property
+    def time_lost(self) -> AnyPath:
+        """Says how far the trial was trained, and how much of it interruptions have thrown away."""
+        return self.root / "time_lost.json"
+
+    @property
     def log(self) -> AnyPath:
         """Returns what mmcv's TextLoggerHook writes of the training; of a trial at a URL, it stays on the node."""
         return self.root / "train.log.json"

@@ -69,6 +69,8 @@ class Measurement:
     data_wait_percentage, images_at_once, accumulation, …; see training/system_metrics.py."""
     losses: Sequence[Sequence[float]] = field(default=(), compare=False)
     """The loss curve since the last evaluation: pairs of an iteration and the mean loss up to it."""
+    seconds_lost: float = field(default=0.0, compare=False)
+    """Training and evaluation that interruptions have thrown away so far: no checkpoint held it, nor do `seconds`."""
 
     def failure(self, metric: str) -> tuple[Outcome, str] | None:
         """Returns how a trial that was measured so failed: without the metric, or with one that is no finite number."""

@@ -139,6 +139,7 @@ class OptunaStore:
             "seconds": measurement.seconds,
             "system_metrics": dict(measurement.system_metrics),
             "losses": [list(point) for point in measurement.losses],
+            "seconds_lost": measurement.seconds_lost,
         }
         self.storage.set_trial_user_attr(trial, f"{MEASUREMENT}{iteration}", facts)
 

@@ -56,7 +56,8 @@ def build(config: Config, source: str) -> list[Problem]:
     if problems:
         return problems
     from tuner.training.data.datasets import built_split
-    from tuner.training.engine import make_runner, segmentor
+    from tuner.training.engine import segmentor
+    from tuner.training.train_step import make_runner
 
     model = tried("model", lambda: segmentor(config, RankInfo()))
     train = tried("data.train", lambda: built_split(config, "train"))

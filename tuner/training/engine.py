@@ -1,7 +1,6 @@
 """Trains one rank's part of one training through mmcv's runner, from one evaluation point to the next."""
 
 import copy
-import logging
 import time
 from dataclasses import asdict
 from typing import Any
@@ -9,15 +8,14 @@ from typing import Any
 import numpy as np
 import torch.distributed as dist
 from mmcv.cnn.utils import revert_sync_batchnorm
-from mmcv.runner import IterBasedRunner
 from mmcv.utils import ConfigDict
 from mmseg.apis import set_random_seed
-from mmseg.core import build_optimizer
 from mmseg.models import build_segmentor
 from torch import nn
 
 from tuner.errors import CorruptImage, Left
 from tuner.files.paths import AnyPath, TrialFolder
+from tuner.files.time_lost import TimeLost
 from tuner.files.writing import folder_here, write_text
 from tuner.models.pretrained import load_weights
 from tuner.servers.progress import Progress
@@ -37,11 +35,9 @@ from tuner.training.evaluation.evaluation import evaluate
 from tuner.training.evaluation.strips import Strips
 from tuner.training.evaluation.sweep import sweep
 from tuner.training.gpu_memory import shortage_as_out_of_memory
-from tuner.training.precision import LossScalingOptimizerHook, autocast, use_precision
+from tuner.training.precision import autocast, use_precision
 from tuner.training.system_metrics import SystemMetrics
-from tuner.training.train_step import TrainStep
-
-logger = logging.getLogger("tuner.training")
+from tuner.training.train_step import make_runner
 
 
 class Training:
@@ -75,6 +71,7 @@ class Training:
         if found:
             self._resume(found[0])
         checkpoint.check_agreed(self.iteration, rank_info)
+        self._time_lost = TimeLost(self._files.time_lost, self._meta["seconds"])
         self._older = [each for each in found if each != self._own_checkpoint]
         """The checkpoints of earlier attempts, until there is one of this."""
         kept = self._meta["measurement"]
@@ -87,7 +84,7 @@ class Training:
         self._cost: dict[str, float] | None = None
         self._every = config["checkpoint_config"]["interval"]
         seen = getattr(self._segmentor, "backbone", self._segmentor)
-        seen.register_forward_pre_hook(lambda *_: self.progress.beat())
+        seen.register_forward_pre_hook(lambda *_: self._beat())
         self._runner.call_hook("before_epoch")
 
     @property
@@ -143,9 +140,15 @@ class Training:
             metrics |= {f"mIoU.centers_{each.centers}": each.metrics["mIoU"] for each in swept}
         self.progress.may_break_off = False
         seconds = time.perf_counter() - begun
-        measurement = Measurement(until, metrics, seconds, system_metrics, self._losses.take_curve())
+        lost, losses = self._time_lost.seconds, self._losses.take_curve()
+        measurement = Measurement(until, metrics, seconds, system_metrics, losses, lost)
         self._save(seconds=measurement.seconds, measurement=asdict(measurement))
         return measurement
+
+    def _beat(self) -> None:
+        self.progress.beat()
+        if self._rank_info.rank == 0:
+            self._time_lost.reached(time.perf_counter() - self._begun)
 
     def _measured(self, record: Confusion | None) -> dict[str, float]:
         """Evaluates as precisely as is trained; at the end, where `record` is, in float32 too, which counts."""
@@ -223,26 +226,3 @@ def validation_set(config: Config) -> Any:
     dataset = build(config["data"]["val"], test_mode=True)
     name_corrupt_images(dataset)
     return dataset
-
-
-def make_runner(config: Config, model: nn.Module, rank_info: RankInfo, work_dir: str) -> IterBasedRunner:
-    """Builds mmcv's runner with the config's optimizer and hooks; mmcv changes the config on the way."""
-    runner = IterBasedRunner(
-        TrainStep(model, rank_info, config),
-        optimizer=build_optimizer(model, config["optimizer"]),
-        work_dir=work_dir,
-        logger=logger,
-        max_iters=config["runner"]["max_iters"],
-    )
-    runner.timestamp = "train"
-    runner.register_training_hooks(
-        config["lr_config"],
-        config["optimizer_config"],
-        log_config=config["log_config"],
-        momentum_config=config.get("momentum_config"),
-        custom_hooks_config=config.get("custom_hooks"),
-    )
-    for hook in runner.hooks:
-        if isinstance(hook, LossScalingOptimizerHook):
-            runner.model.loss_scale = hook.scale
-    return runner

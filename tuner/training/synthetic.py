@@ -11,6 +11,7 @@ from random import Random
 
 from tuner.errors import Crashed, Diverged, Left, OutOfMemory
 from tuner.files.paths import AnyPath, TrialFolder
+from tuner.files.time_lost import TimeLost
 from tuner.files.writing import write_json, write_text
 from tuner.servers.progress import Progress
 from tuner.sizing.own_entry import own_entry
@@ -28,10 +29,11 @@ class SyntheticTraining:
         if rank_info.rank == 0:
             write_text(TrialFolder(folder).config, f"config = {config!r}\n")
         self.progress = Progress()
-        self._iteration, self._pending = 0, False
+        self._iteration, self._pending, self._pace = 0, False, config["runner"]["seconds_per_iteration"]
         if self._file.exists():
             known = json.loads(self._file.read_text())
             self._iteration, self._pending = known["iteration"], known["is_measured"]
+        self._time_lost = TimeLost(TrialFolder(folder).time_lost, self._seconds)
 
     def step(self, evaluation_points: tuple[int, ...]) -> Measurement:
         if not self._pending:
@@ -39,9 +41,17 @@ class SyntheticTraining:
             self._fail_where_told()
         self._pending = False
         self._save(is_measured=True)
-        seconds = self._config["runner"]["seconds_per_iteration"] * self._iteration
-        system_metrics = {"images_at_once": images_at_once(self._config)}
-        return Measurement(self._iteration, {"mIoU": self._miou(), **self._cost()}, seconds, system_metrics)
+        return Measurement(
+            self._iteration,
+            {"mIoU": self._miou(), **self._cost()},
+            self._seconds,
+            {"images_at_once": images_at_once(self._config)},
+            seconds_lost=self._time_lost.seconds,
+        )
+
+    @property
+    def _seconds(self) -> float:
+        return float(self._pace * self._iteration)
 
     def _train(self, until: int) -> None:
         for _ in range(self._iteration, until):
@@ -50,8 +60,10 @@ class SyntheticTraining:
             except Left:
                 self._save(is_measured=False)
                 raise
-            time.sleep(self._config["runner"]["seconds_per_iteration"])
+            time.sleep(self._pace)
             self._iteration += 1
+            if self._rank_info.rank == 0:
+                self._time_lost.reached(self._seconds)
 
     def _save(self, is_measured: bool) -> None:
         if self._rank_info.rank == 0:

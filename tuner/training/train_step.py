@@ -1,18 +1,24 @@
 """Trains one rank's share of the global batch for mmcv's runner, in parts where memory is short."""
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
 from mmcv.parallel import MODULE_WRAPPERS
+from mmcv.runner import IterBasedRunner
+from mmseg.core import build_optimizer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tuner.errors import BadInput
 from tuner.sizing.own_entry import own_entry
 from tuner.spec.trial import Config, RankInfo
+from tuner.training.precision import LossScalingOptimizerHook
 from tuner.training.transfer import to_device
+
+logger = logging.getLogger("tuner.training")
 
 Outputs: TypeAlias = dict[str, Any]
 """loss, log_vars (floats, the mean of all ranks) and num_samples, as mmcv's runner wants them."""
@@ -103,6 +109,29 @@ class _Step(nn.Module):
 
     def forward(self, batch: Any) -> Outputs:
         return self.model.train_step(batch, None)  # type: ignore[no-any-return, operator]
+
+
+def make_runner(config: Config, model: nn.Module, rank_info: RankInfo, work_dir: str) -> IterBasedRunner:
+    """Builds mmcv's runner with the config's optimizer and hooks; mmcv changes the config on the way."""
+    runner = IterBasedRunner(
+        TrainStep(model, rank_info, config),
+        optimizer=build_optimizer(model, config["optimizer"]),
+        work_dir=work_dir,
+        logger=logger,
+        max_iters=config["runner"]["max_iters"],
+    )
+    runner.timestamp = "train"
+    runner.register_training_hooks(
+        config["lr_config"],
+        config["optimizer_config"],
+        log_config=config["log_config"],
+        momentum_config=config.get("momentum_config"),
+        custom_hooks_config=config.get("custom_hooks"),
+    )
+    for hook in runner.hooks:
+        if isinstance(hook, LossScalingOptimizerHook):
+            runner.model.loss_scale = hook.scale
+    return runner
 
 
 def _no_scale() -> float:

@@ -21,7 +21,7 @@ from tuner.tracking.report.markdown import escaped
 from tuner.tracking.report.search_figures import ENOUGH, STATES, SearchFigures
 from tuner.tracking.report.sentences import headline, number
 from tuner.tracking.report.sources import Sources
-from tuner.tracking.report.spending import amount, rung_worths, scale, spent
+from tuner.tracking.report.spending import amount, lost, rung_worths, scale, spent
 from tuner.tracking.report.strips import Strips, read_strips
 
 MOST_FAILURES = 40
@@ -89,6 +89,7 @@ def _words(sources: Sources, now: datetime) -> dict[str, Any]:
         "remedies": remedies(failed),
         "events": sources.events,
         "spent": spent(sources),
+        "lost": lost(sources),
         "scale": scale(sources),
         "progress": _progress(sources),
         "ending": stop_reason(sources.history) if records else None,

@@ -28,6 +28,14 @@ class Spent:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """Says what interruptions have cost: training that was thrown away, and done again from a checkpoint."""
+
+    trials: int
+    hours: float
+
+
+@dataclass(frozen=True)
 class RungWorth:
     """Says what comparing at a rung was worth."""
 
@@ -91,6 +99,13 @@ def spent(sources: Sources) -> list[Spent]:
         for what, records in sorted(groups.items(), key=lambda each: -_sum(sources.job, each[1]))
     ]
     return [*rows, Spent("all", len(sources.records), total, 1.0)] if rows else []
+
+
+def lost(sources: Sources) -> Lost:
+    """Returns the hours that interruptions threw away; they are none of those that trials are said to have cost."""
+    gpus = sources.job.resources.gpus_per_trial or 1
+    seconds = [each.last.seconds_lost for each in sources.records if each.last and each.last.seconds_lost]
+    return Lost(len(seconds), sum(seconds) / 3600 * gpus)
 
 
 def rung_worths(sources: Sources) -> list[RungWorth]:
