@@ -34,7 +34,9 @@ DRAWS = 5
 
 
 def main() -> None:
-    table = Table(title="One draw, in seconds; the fastest and the middle of some, told and drawn in turn")
+    table = Table(
+        title="One draw, in seconds; the fastest and the middle of some, recorded and drawn in turn"
+    )
     for heading in ("past trials", "fastest", "median"):
         table.add_column(heading, justify="right")
     for past in PASTS:

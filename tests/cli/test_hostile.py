@@ -20,7 +20,7 @@ from tuner.files.paths import Home
 from tuner.spec.yaml_files import read_job
 from tuner.store.studies import open_study
 
-COUNT = int(os.environ.get("GENERATED", "100"))
+COUNT = int(os.environ.get("GENERATED", "40"))
 PRINTED = 250_000
 """Characters of an answer, at the most."""
 

@@ -1,4 +1,7 @@
-"""Modules of a user's own reach the ranks from the database alone; test_wheel.py has `run`, test_submit.py `submit`."""
+"""Modules of a user's own reach the ranks from the database alone.
+
+`test_wheel` has them with `run`, `test_job_submission` with `submit`.
+"""
 
 import shutil
 import sys

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from tests.left_over import listening
+from tests.left_over import listening, processes_of
 from tuner.cluster import local
 from tuner.cluster.local import Cluster
 from tuner.errors import TunerError
@@ -116,6 +116,7 @@ def test_down_leaves_nothing_and_may_be_repeated(home: Home) -> None:
     assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
     local.down(home)
     assert not processes(home)
+    assert not processes_of(home.root), "of a study"
     assert not scratch.exists()
     assert sorted(file.name for file in home.cluster.iterdir()) == ["mlflow.log", "ray.log"]
     local.down(home)

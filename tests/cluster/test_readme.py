@@ -92,20 +92,20 @@ def first_line(command: str, folder: Path, environment: dict[str, str]) -> str:
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(not (ROOT / ".venv").is_dir(), reason="needs the set-up of `make`")
 def test_every_command_of_the_documents_works_in_its_order(checkout: Path) -> None:
-    told = {}
+    output = {}
     for command in commands():
         serves = " dashboard" in command
         start = time.monotonic()
-        told[command] = (
+        output[command] = (
             first_line(command, checkout, environment()) if serves else output_of(command, checkout)
         )
         print(f"{time.monotonic() - start:6.1f} s  {command}", flush=True)
-    assert "default 0" in told["make demo"]
-    assert "runs/demo-best/config.py" in told["make demo"]
-    assert told["make demo"].splitlines()[-1].startswith("report: file:///")
-    assert "artifacts/report.html" in told[".venv/bin/tuner dashboard demo"]
-    assert "aAcc" in told["tuner evaluate best/config.py best/checkpoint.pth"]
-    assert "submitted: demo-1" in told["tuner submit configs/jobs/demo.yaml --wait"]
+    assert "default 0" in output["make demo"]
+    assert "runs/demo-best/config.py" in output["make demo"]
+    assert output["make demo"].splitlines()[-1].startswith("report: file:///")
+    assert "artifacts/report.html" in output[".venv/bin/tuner dashboard demo"]
+    assert "aAcc" in output["tuner evaluate best/config.py best/checkpoint.pth"]
+    assert "submitted: demo-1" in output["tuner submit configs/jobs/demo.yaml --wait"]
     assert (checkout / "runs/demo-best/checkpoint.pth").is_file()
 
 

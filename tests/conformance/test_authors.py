@@ -138,16 +138,17 @@ def test_the_class_name_says_architecture_and_centers(authors: Authors, name: st
 
 def test_placeholders_are_told_with_the_flags_that_fill_them(authors: Authors, blocks: Path) -> None:
     file = authors("context_cluster_small_feat2")
-    told = [problem.message for problem in place_problems(configs.read(file), str(file))]
+    messages = [problem.message for problem in place_problems(configs.read(file), str(file))]
     assert (
         "data.train.dataset.data_root: '{path}/data/blocks' is a placeholder: name the folder by --data-root"
-        in told
+        in messages
     )
     assert [
-        message for message in told if message.startswith("model.backbone.init_cfg.checkpoint: '{path-to")
+        message for message in messages if message.startswith("model.backbone.init_cfg.checkpoint: '{path-to")
     ]
     assert all(
-        "--data-root" in message or "--pretrained FILE, or --pretrained none" in message for message in told
+        "--data-root" in message or "--pretrained FILE, or --pretrained none" in message
+        for message in messages
     )
     assert place_problems(placed(file, blocks), str(file)) == []
 
@@ -202,6 +203,6 @@ def test_check_passes_with_the_flags_and_centers_can_be_searched(
     assert check("--pretrained", "none") == 0
     assert check("--pretrained", str(tmp_path / "absent.pth")) == 2
     assert check() == 2
-    told = capsys.readouterr()
-    assert "absent.pth" in told.err
-    assert "is a placeholder: name the file by --pretrained FILE" in told.err
+    printed = capsys.readouterr()
+    assert "absent.pth" in printed.err
+    assert "is a placeholder: name the file by --pretrained FILE" in printed.err

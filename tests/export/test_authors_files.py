@@ -33,8 +33,8 @@ def test_a_study_from_the_authors_files_is_exported_to_plain_mmseg(tmp_path: Pat
     asked = {"config": str(file), "space": str(tmp_path / "space.yaml"), "pretrained": "none"}
     store = searched(tmp_path, home, tmp_path / "blocks", **asked)
     export(store, home, tmp_path / "default", Asked(trial=0, verification="none"))
-    _, told = export(store, home, tmp_path / "drawn", Asked(trial=1, data_root=tmp_path / "blocks"))
-    assert any("without the tuner the standalone one gives the same logits" in each for each in told)
+    _, messages = export(store, home, tmp_path / "drawn", Asked(trial=1, data_root=tmp_path / "blocks"))
+    assert any("without the tuner the standalone one gives the same logits" in each for each in messages)
 
     default, drawn = ExportFolder(tmp_path / "default"), ExportFolder(tmp_path / "drawn")
     standalone = MmcvConfig.fromfile(str(default.standalone), import_custom_modules=False)

@@ -49,7 +49,7 @@ class Searched:
     home: Home
     images: Path
     best: ExportFolder
-    told: list[str]
+    messages: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def done(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Searched
     draw(folder / "toys", images=3, validation=3)
     home = Home(folder / "home")
     store = searched(folder, home, folder / "toys")
-    _, told = export(store, home, folder / "best", Asked())
-    return Searched(store, home, folder / "toys", ExportFolder(folder / "best"), list(told))
+    _, messages = export(store, home, folder / "best", Asked())
+    return Searched(store, home, folder / "toys", ExportFolder(folder / "best"), list(messages))
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_card_says_how_precisely_was_trained(done: Searched, precision: str) -
 
 
 def test_a_verification_says_what_it_has_found(done: Searched) -> None:
-    files, models, confusion = done.told
+    files, models, confusion = done.messages
     assert files == "5 files, both configs and 6 validation files are those that were exported"
     assert models.endswith(
         "without the tuner the standalone one gives the same logits (they differ by 0 at most)"
@@ -194,7 +194,7 @@ def reword(old: str, new: str) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "told"),
+    ("name", "change", "message"),
     [
         ("checkpoint.pth", damage, "checkpoint.pth: .*\n.*(was changed: its SHA-256|is no checkpoint)"),
         ("config.py", reword("'power': 0.9", "'power': 0.8"), "config.py: 1 problem\n  lr_config.power was changed"),
@@ -208,10 +208,10 @@ def reword(old: str, new: str) -> Callable[[Path], None]:
     ],
 )  # fmt: skip
 def test_what_was_changed_is_named(
-    copied: ExportFolder, name: str, change: Callable[[Path], None], told: str
+    copied: ExportFolder, name: str, change: Callable[[Path], None], message: str
 ) -> None:
     change(copied.root / name)
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         verification.verify(copied, None, full=False)
 
 
@@ -225,9 +225,9 @@ def test_a_missing_image_is_named_on_the_command_line_with_exit_code_2(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    told = capsys.readouterr().err
-    assert "images/validation/0001.jpg is missing" in told
-    assert "images/training/0002.jpg is missing" in told
+    error = capsys.readouterr().err
+    assert "images/validation/0001.jpg is missing" in error
+    assert "images/training/0002.jpg is missing" in error
 
 
 def test_a_folder_of_images_that_is_not_there_is_told_with_the_flag(done: Searched, tmp_path: Path) -> None:

@@ -139,8 +139,8 @@ def test_a_setting_is_exported_and_verified(
     home, space = Home(tmp_path / "home"), str(tmp_path / "space.yaml")
     changes = {"config": str(tmp_path / "config.py"), "space": space, "fidelity": {"iterations": 1}, **keys}
     store = searched(tmp_path, home, images, budget={"trials": 1, "seeds": 1}, **changes)
-    _, told = export(store, home, tmp_path / "best", Asked())
+    _, messages = export(store, home, tmp_path / "best", Asked())
     shutil.rmtree(tmp_path / "home")
-    assert len(told) == 3
-    assert "differ by 0 at most" in told[1]
-    assert ": 0 of " in told[2]
+    assert len(messages) == 3
+    assert "differ by 0 at most" in messages[1]
+    assert ": 0 of " in messages[2]

@@ -52,7 +52,7 @@ def test_two_ranks_train_past_the_iteration_at_which_mmcv_logs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     launch.train(reproducible(config, seed=3, ranks=2), tmp_path / "work", 2, keep)
-    assert len((tmp_path / "told.jsonl").read_text().splitlines()) == 1
+    assert len((tmp_path / "measured.jsonl").read_text().splitlines()) == 1
 
 
 def test_three_trainings_of_one_process_give_their_memory_back(ready: Config, tmp_path: Path) -> None:
@@ -110,14 +110,14 @@ def test_a_step_takes_the_memory_that_is_computed_for_it(ready: Config, tmp_path
 @needs_cuda
 def test_nothing_of_ours_makes_the_host_wait_in_a_step(ready: Config, tmp_path: Path) -> None:
     """Leaves out what mmseg waits for: the losses that it logs, and its accuracy."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             for number in steps(ready, tmp_path):  # the first ones set libraries up
                 torch.cuda.set_sync_debug_mode("warn" if number == 2 else "default")
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    waits = sorted({f"{each.filename}:{each.lineno}" for each in told if "synchroniz" in str(each.message)})
+    waits = sorted({f"{each.filename}:{each.lineno}" for each in caught if "synchroniz" in str(each.message)})
     print(*waits, sep="\n")
     assert waits, "mmseg's are seen"
     assert not [wait for wait in waits if str(PACKAGE) in wait or "/torch/" in wait]
@@ -129,24 +129,24 @@ def test_less_precision_learns_as_float32_does_in_less_memory(
     config: Config, tmp_path: Path, precision: str
 ) -> None:
     """Prints images a second and the peak of memory, for the note."""
-    told, taken = {}, {}
+    measured, taken = {}, {}
     for each in ("float32", precision):
         ready = reproducible(with_precision(config, each), seed=3, ranks=1)
         gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(DEVICE)
         training = Training(ready, tmp_path / each, HERE)
-        told[each] = training.step((LENGTH,))
+        measured[each] = training.step((LENGTH,))
         taken[each] = torch.cuda.max_memory_allocated(DEVICE)
         computed = training_memory(ready)
         assert computed is not None
-        speed = told[each].system_metrics["images_per_second"]
+        speed = measured[each].system_metrics["images_per_second"]
         print(
             f"{each}: {speed:.0f} images/s, {taken[each] / 2**20:.0f} MiB, {computed.step / 2**20:.0f} computed"
         )
-        assert Training(ready, tmp_path / each, HERE).step((LENGTH,)) == told[each]
-    assert told[precision].metrics["loss"] == pytest.approx(told["float32"].metrics["loss"], rel=0.2)
-    assert told[precision].metrics[f"val_loss.{precision}"] == pytest.approx(
-        told[precision].metrics["val_loss"], rel=0.05
+        assert Training(ready, tmp_path / each, HERE).step((LENGTH,)) == measured[each]
+    assert measured[precision].metrics["loss"] == pytest.approx(measured["float32"].metrics["loss"], rel=0.2)
+    assert measured[precision].metrics[f"val_loss.{precision}"] == pytest.approx(
+        measured[precision].metrics["val_loss"], rel=0.05
     )
     assert taken[precision] < taken["float32"]

@@ -82,11 +82,11 @@ def test_the_wrong_models_checkpoint_is_an_error_that_lists_names(tmp_path: Path
     torch.save(weights, tmp_path / "other.pth")
     with pytest.raises(BadInput) as raised:
         network(tmp_path / "other.pth")
-    told = str(raised.value)
-    assert "86 of 88 tensors matched" in told
-    assert "1 not in the checkpoint: patch_embed.proj.weight" in told
-    assert "1 of another shape: network.0.0.mlp.fc1.weight [3, 3] for [64, 8]" in told
-    assert "1 not in the model: stem.weight" in told
+    refused = str(raised.value)
+    assert "86 of 88 tensors matched" in refused
+    assert "1 not in the checkpoint: patch_embed.proj.weight" in refused
+    assert "1 of another shape: network.0.0.mlp.fc1.weight [3, 3] for [64, 8]" in refused
+    assert "1 not in the model: stem.weight" in refused
 
 
 def test_allow_partial_loads_what_fits_and_reports_the_rest(

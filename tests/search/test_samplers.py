@@ -15,7 +15,7 @@ from tuner.store.studies import in_memory
 SAMPLERS = ("tpe", "gp", "grid", "random")
 
 
-def told(store: OptunaStore, trials: int, best_lr: float) -> list[Trial]:
+def trained(store: OptunaStore, trials: int, best_lr: float) -> list[Trial]:
     """Draws so many trials and tells that they are the better the nearer to a learning rate they are."""
     drawn = []
     for _ in range(trials):
@@ -31,7 +31,7 @@ def told(store: OptunaStore, trials: int, best_lr: float) -> list[Trial]:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_sampler_draws_within_the_space_and_the_same_again(sampler: str, job_file: JobFile) -> None:
     job = read_job(job_file(search={"sampler": sampler}))
-    first, second = told(in_memory(job, DEFAULT), 14, 2e-3), told(in_memory(job, DEFAULT), 14, 2e-3)
+    first, second = trained(in_memory(job, DEFAULT), 14, 2e-3), trained(in_memory(job, DEFAULT), 14, 2e-3)
     assert first == second
     assert first[0].params == DEFAULT
     for trial in first:
@@ -41,7 +41,7 @@ def test_a_sampler_draws_within_the_space_and_the_same_again(sampler: str, job_f
 
 def test_a_grid_is_as_large_as_the_budget_and_each_point_is_drawn_once(job_file: JobFile) -> None:
     job = read_job(job_file(search={"sampler": "grid"}, budget={"trials": 27}))
-    drawn = told(in_memory(job, DEFAULT), 27, 2e-3)[1:]
+    drawn = trained(in_memory(job, DEFAULT), 27, 2e-3)[1:]
     assert len({tuple(trial.params.values()) for trial in drawn}) == 26
     assert sorted({float(trial.params["lr"]) for trial in drawn}) == pytest.approx(
         [3e-5, 5.477e-4, 1e-2], rel=1e-3
@@ -50,7 +50,7 @@ def test_a_grid_is_as_large_as_the_budget_and_each_point_is_drawn_once(job_file:
 
 def test_a_sampler_sees_a_bounded_part_of_a_long_study_the_best_with_it(job_file: JobFile) -> None:
     store = in_memory(read_job(job_file(search={"sampler": "random"})), DEFAULT)
-    told(store, LATEST + 200, 2e-3)
+    trained(store, LATEST + 200, 2e-3)
     trials, ranked = store.optuna_study.get_trials(deepcopy=False), Best(store.job.objective)
     for trial in trials:
         ranked.add(trial)

@@ -31,7 +31,7 @@ def by_rule(rule: str, base_batch: int) -> dict[str, Any]:
     return {"resources": BATCH | {"lr_rule": {"rule": rule, "base_batch": base_batch}}}
 
 
-def told(store: OptunaStore, trials: int) -> list[Trial]:
+def trained(store: OptunaStore, trials: int) -> list[Trial]:
     drawn = []
     for _ in range(trials):
         drawn.append(trial := store.draw())
@@ -69,15 +69,15 @@ def test_a_study_tries_them_right_after_the_default_also_when_it_is_cut_off(
 ) -> None:
     job, storage = job_with(job_file, [PVT, XCIT]), f"sqlite:///{tmp_path}/s.db"
     expected = [DEFAULT, *initial_points(job, DEFAULT)]
-    first = told(open_study(storage, job, {"data": "abc"}, DEFAULT), 2)
-    rest = told(open_study(storage, job, {"data": "abc"}, DEFAULT), 3)
+    first = trained(open_study(storage, job, {"data": "abc"}, DEFAULT), 2)
+    rest = trained(open_study(storage, job, {"data": "abc"}, DEFAULT), 3)
     assert [trial.params for trial in [*first, *rest]][:3] == expected
     assert all(trial.params not in expected for trial in rest[1:])
 
 
 def test_the_sampler_draws_after_them_what_it_drew_without_them(job_file: JobFile) -> None:
     without, with_them = job_with(job_file, []), job_with(job_file, [PVT])
-    numbers = [told(in_memory(job, DEFAULT), 4) for job in (without, with_them)]
+    numbers = [trained(in_memory(job, DEFAULT), 4) for job in (without, with_them)]
     assert numbers[0][2:] == numbers[1][2:]
 
 

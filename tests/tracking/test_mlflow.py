@@ -341,11 +341,11 @@ def test_an_object_store_that_is_away_is_called_by_its_name_and_made_good(
         object_store.refuses = lambda _request: False
         shown.changed(STUDY[0])
         shown.end(STUDY[:1])
-    [told] = [entry.getMessage() for entry in caplog.records if entry.name.startswith("tuner")]
-    assert told.startswith(
+    [message] = [entry.getMessage() for entry in caplog.records if entry.name.startswith("tuner")]
+    assert message.startswith(
         f"the trials' files cannot be read: {url.partition('?')[0]}/{job.name}/0000/config.py"
     )
-    assert "the search goes on" in told
+    assert "the search goes on" in message
     assert read(uri, children(uri, job)[0], "config.py") == "trial = 0\n"
 
 

@@ -151,8 +151,8 @@ def test_what_interruptions_threw_away_is_told_beside_the_costs(job: JobSpec) ->
 
 
 def test_a_cost_is_told_in_a_unit_that_a_person_reads(job: JobSpec) -> None:
-    told = [amount(job, hours) for hours in (0.0, 0.0052, 0.02, 0.5)]
-    assert told == ["0 GPU-minutes", "18.7 GPU-seconds", "1.2 GPU-minutes", "0.5 GPU-hours"]
+    texts = [amount(job, hours) for hours in (0.0, 0.0052, 0.02, 0.5)]
+    assert texts == ["0 GPU-minutes", "18.7 GPU-seconds", "1.2 GPU-minutes", "0.5 GPU-hours"]
 
 
 def test_rungs_say_what_compared_the_trials_and_how_well_that_tells_the_end(job: JobSpec) -> None:

@@ -33,12 +33,12 @@ def changed(folder: Path) -> Changed:
     return lambda changes: reproducible(apply(base(folder), changes, "test"), 1, ranks=1)
 
 
-def told(config: Config) -> list[str]:
+def problems(config: Config) -> list[str]:
     return [problem.message for problem in build(config, "config.py")]
 
 
 def test_what_trains_has_no_problem(changed: Changed) -> None:
-    assert told(changed({})) == []
+    assert problems(changed({})) == []
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_what_trains_has_no_problem(changed: Changed) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_built_is_named(changed: Changed, changes: dict[str, Any], message: str) -> None:
-    found = told(changed(changes))
+    found = problems(changed(changes))
     assert any(message in each for each in found), found
 
 
 def test_all_is_told_at_once(changed: Changed) -> None:
     wrong = {"model.backbone.type": "ResNetV1e", "data.train.pipeline.4.type": "RandomFlop"}
-    assert len(told(changed(wrong | {"data.val.pipeline.0.type": "LoadImage"}))) == 3
+    assert len(problems(changed(wrong | {"data.val.pipeline.0.type": "LoadImage"}))) == 3
 
 
 def test_a_missing_operator_says_what_to_run() -> None:

@@ -208,7 +208,7 @@ def test_parts_that_do_not_divide_the_images_are_refused(ready: Config, tmp_path
 
 
 def keep(measurement: Measurement) -> None:
-    with (Path.cwd() / "told.jsonl").open("a") as file:
+    with (Path.cwd() / "measured.jsonl").open("a") as file:
         file.write(json.dumps(dict(measurement.metrics)) + "\n")
 
 
@@ -216,18 +216,22 @@ def keep(measurement: Measurement) -> None:
 def test_any_number_of_ranks_and_parts_trains_to_the_same_losses_and_metrics(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, plain = [], config | PLAIN_DESCENT
+    measured, plain = [], config | PLAIN_DESCENT
     for ranks, parts in ((1, 1), (1, 4), (2, 2), (4, 1)):
         folder = tmp_path / f"{ranks}-{parts}"
         folder.mkdir()
         monkeypatch.chdir(folder)
         share = {"data.samples_per_gpu": 4 // ranks, "tuner.accumulation": parts, "evaluation.interval": 2}
         launch.train(reproducible(apply(plain, share, "test"), 3, ranks), folder / "work", ranks, keep)
-        told.append([json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()])
-    for other in told[1:]:
-        assert [each["loss"] for each in other] == pytest.approx([each["loss"] for each in told[0]], abs=1e-5)
-        assert [each["mIoU"] for each in other] == pytest.approx([each["mIoU"] for each in told[0]], abs=0.05)
-        wanted = [each["val_loss"] for each in told[0]]
+        measured.append([json.loads(line) for line in (folder / "measured.jsonl").read_text().splitlines()])
+    for other in measured[1:]:
+        assert [each["loss"] for each in other] == pytest.approx(
+            [each["loss"] for each in measured[0]], abs=1e-5
+        )
+        assert [each["mIoU"] for each in other] == pytest.approx(
+            [each["mIoU"] for each in measured[0]], abs=0.05
+        )
+        wanted = [each["val_loss"] for each in measured[0]]
         assert [each["val_loss"] for each in other] == pytest.approx(wanted, abs=1e-5)
 
 
@@ -245,22 +249,22 @@ def test_a_training_short_of_memory_goes_on_in_parts_and_recomputed_to_the_same_
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
         return forward(stage, x)
 
-    lent, rungs, told = plain, [], []
+    lent, rungs, measured = plain, [], []
     first = Training(lent, tmp_path / "short", RankInfo()).step(evaluation_points)
     monkeypatch.setattr(Stage, "forward", short_of_memory)
-    while lent is not None and len(told) < 2:
+    while lent is not None and len(measured) < 2:
         rungs.append((lent["tuner"]["accumulation"], lent["model"]["backbone"]["with_cp"]))
         training = Training(lent, tmp_path / "short", RankInfo())
         try:
-            told = [training.step(evaluation_points) for _ in evaluation_points]
+            measured = [training.step(evaluation_points) for _ in evaluation_points]
         except OutOfMemory:
             lent = in_less_memory(lent)
     assert rungs == [(1, False), (2, False), (4, False), (4, True)]
-    assert told[0] == first
-    assert [each.metrics["loss"] for each in told] == pytest.approx(
+    assert measured[0] == first
+    assert [each.metrics["loss"] for each in measured] == pytest.approx(
         [each["loss"] for each in wanted], abs=1e-5
     )
-    assert [each.metrics["mIoU"] for each in told] == pytest.approx(
+    assert [each.metrics["mIoU"] for each in measured] == pytest.approx(
         [each["mIoU"] for each in wanted], abs=0.01
     )
 
@@ -362,4 +366,4 @@ def test_two_ranks_train_a_model_with_unused_parameters(
     unused = apply(config, head | {"data.samples_per_gpu": 2, "runner.max_iters": 2}, "test")
     unused["find_unused_parameters"] = True
     launch.train(reproducible(unused, 3, ranks=2), tmp_path / "work", 2, keep)
-    assert (tmp_path / "told.jsonl").read_text()
+    assert (tmp_path / "measured.jsonl").read_text()

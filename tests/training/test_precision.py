@@ -67,7 +67,9 @@ def test_a_step_in_bf16_multiplies_in_bf16_and_keeps_losses_weights_and_gradient
     model = segmentor(config, RankInfo())
     runner = make_runner(config, model, RankInfo(), str(tmp_path))
     runner.call_hook("before_run")
-    model.decode_head.conv_seg.register_forward_hook(lambda *told: seen.update(logits=told[-1].dtype))
+    model.decode_head.conv_seg.register_forward_hook(
+        lambda *arguments: seen.update(logits=arguments[-1].dtype)
+    )
     model.decode_head.loss_decode.register_forward_pre_hook(lambda _, given: seen.update(loss=given[0].dtype))
     runner.model.train()
     image, labels = torch.randn(2, 3, 32, 32), torch.zeros(2, 1, 32, 32, dtype=torch.long)
@@ -104,10 +106,10 @@ def test_a_training_in_less_precision_that_is_taken_up_equals_one_in_one_go(
         growing = {"init_scale": 1024.0, "growth_interval": 1}
         config["optimizer_config"]["loss_scale"] = growing
     whole = Training(config, tmp_path / "whole", RankInfo())
-    told = [whole.step(RUNGS).metrics for _ in RUNGS]
+    measured = [whole.step(RUNGS).metrics for _ in RUNGS]
     Training(config, tmp_path / "cut", RankInfo()).step(RUNGS)
     again = Training(config, tmp_path / "cut", RankInfo())
-    assert [again.step(RUNGS).metrics for _ in RUNGS] == told
+    assert [again.step(RUNGS).metrics for _ in RUNGS] == measured
     one, other = (
         torch.load(tmp_path / name / "checkpoint.pth", weights_only=True) for name in ("whole", "cut")
     )
@@ -118,14 +120,14 @@ def test_a_training_in_less_precision_that_is_taken_up_equals_one_in_one_go(
 
 
 def test_parts_of_a_scaled_batch_have_the_gradients_of_the_whole(tiny: Config, tmp_path: Path) -> None:
-    told = []
+    measured = []
     for parts in (1, 2):
         plain = {"optimizer": {"type": "SGD", "lr": 0.01}}  # AdamW's steps blow up the rounding of sums
         config = ready(tiny, "fp16") | {"tuner": {"accumulation": parts}} | plain
         del config["custom_hooks"][0]  # float32, with the loss scaled all the same
         training = Training(config, tmp_path / str(parts), RankInfo())
-        told.append([training.step(RUNGS).metrics["loss"] for _ in RUNGS])
-    assert told[1] == pytest.approx(told[0], abs=1e-5)
+        measured.append([training.step(RUNGS).metrics["loss"] for _ in RUNGS])
+    assert measured[1] == pytest.approx(measured[0], abs=1e-5)
 
 
 class Runner:

@@ -100,12 +100,12 @@ class Threads(torch.utils.data.Dataset[Any]):
 def test_opencv_has_one_thread_in_a_loaders_process(monkeypatch: pytest.MonkeyPatch) -> None:
     data = {"samples_per_gpu": 1, "workers_per_gpu": 1}
     assert [batch["threads"].tolist() for batch in loader(Threads(), data)] == [[1]]
-    told: list[int] = []
+    used: list[int] = []
     monkeypatch.setattr(evaluation, "_Share", lambda dataset, _indices: dataset)
     monkeypatch.setattr(
         evaluation,
         "of_like_size",
-        lambda samples, _most: told.extend(each["threads"] for each in samples) or [],
+        lambda samples, _most: used.extend(each["threads"] for each in samples) or [],
     )
     compare_share(Asked(), Threads(), data, RankInfo())
-    assert told == [1]
+    assert used == [1]

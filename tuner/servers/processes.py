@@ -1,7 +1,7 @@
 """Starts, awaits and ends servers: processes with sessions of their own, known by a mark in their environment.
 
-What they start inherits the mark. So all of them are found again, those that lost their parents too, and told
-from everybody else's.
+What they start inherits the mark. So all of them are found again, those that lost their parents too, and nobody
+else's are taken for them.
 """
 
 import os

@@ -200,8 +200,8 @@ class StudyRuns:
             write_ended(client, child.run_id, record, folder, sources.folder(0), child.files)
         if record.note and record.note != child.note:
             client.set_tag(child.run_id, NOTE, record.note)
-        if told := failure_note(self._job, record):
-            client.set_tag(child.run_id, TEXT, told)
+        if text := failure_note(self._job, record):
+            client.set_tag(child.run_id, TEXT, text)
         self._set_outcome(child, record.outcome.value if record.outcome else RUNNING, record.ended)
 
     def _write_measurements(self, child: Child, record: Record) -> None:

@@ -39,9 +39,8 @@ def train(config: Config, folder: Path, ranks: int, tell: Tell) -> None:
     if ranks == 1:
         _train_rank(0, 1, "", config, folder, tell)
     else:
-        with TemporaryDirectory(
-            prefix="tuner-"
-        ) as meeting:  # a port might be taken until rank 0 has loaded torch
+        # They meet in a file: a port might be taken until rank 0 has loaded torch.
+        with TemporaryDirectory(prefix="tuner-") as meeting:
             arguments = (ranks, f"file://{meeting}/ranks", config, folder, tell)
             spawn(_train_rank, arguments, nprocs=ranks)  # type: ignore[no-untyped-call]
 

@@ -53,14 +53,14 @@ def refusal(config: Config) -> str:
 def test_what_is_not_trained_here_is_refused_with_its_key(
     changed: Changed, keys: dict[str, Any], message: str
 ) -> None:
-    told = refusal(changed(**keys))
-    assert told.startswith("config.py: ")
-    assert message in told
+    refused = refusal(changed(**keys))
+    assert refused.startswith("config.py: ")
+    assert message in refused
 
 
 def test_all_refusals_are_told_at_once(changed: Changed) -> None:
-    told = refusal(changed(("lr_config", "optimizer_config"), resume_from="a.pth"))
-    assert told.startswith("config.py: 3 problems")
+    refused = refusal(changed(("lr_config", "optimizer_config"), resume_from="a.pth"))
+    assert refused.startswith("config.py: 3 problems")
 
 
 @pytest.mark.parametrize(
@@ -175,12 +175,12 @@ def test_imports_that_fail_are_told_with_their_own_words_all_at_once(tmp_path: P
     (tmp_path / "config.py").write_text(configs.text(content))
     with pytest.raises(BadInput) as caught:
         configs.read(tmp_path / "config.py")
-    told = str(caught.value)
-    assert "4 problems" in told
-    assert f"own_divides: ZeroDivisionError: division by zero ({tmp_path}/own_divides.py, line 2)" in told
-    assert "own_is_no_python: SyntaxError: invalid syntax (own_is_no_python.py, line 1)" in told
-    assert "own_lacks: ModuleNotFoundError: No module named 'nobody_has_this' (" in told
-    assert "No module named 'own_absent': put the module's folder on PYTHONPATH" in told
+    refused = str(caught.value)
+    assert "4 problems" in refused
+    assert f"own_divides: ZeroDivisionError: division by zero ({tmp_path}/own_divides.py, line 2)" in refused
+    assert "own_is_no_python: SyntaxError: invalid syntax (own_is_no_python.py, line 1)" in refused
+    assert "own_lacks: ModuleNotFoundError: No module named 'nobody_has_this' (" in refused
+    assert "No module named 'own_absent': put the module's folder on PYTHONPATH" in refused
 
 
 def test_custom_imports_lie_beside_the_config_or_are_named(tmp_path: Path) -> None:

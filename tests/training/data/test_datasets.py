@@ -60,8 +60,8 @@ def test_what_is_missing_is_named_with_its_key(folder: Path) -> None:
         dataset(folder, "training", img_dir="no"),
     ]
     config["data"]["val"]["ann_dir"] = "none"
-    told = [problem.message for problem in images_of(config).problems(SoundAnnotations())]
-    assert told == [
+    messages = [problem.message for problem in images_of(config).problems(SoundAnnotations())]
+    assert messages == [
         f"data.train.0.split: there is no file {folder}/no.txt",
         f"data.train.1.img_dir: there is no folder {folder}/no",
         f"data.val.ann_dir: there is no folder {folder}/none",
@@ -73,10 +73,10 @@ def test_a_data_set_that_finds_nothing_or_cannot_be_built_says_so(folder: Path) 
     config["data"]["train"]["img_suffix"] = ".tif"
     config["data"]["val"] |= {"type": "ADE21KDataset"}
     found = images_of(config).problems(SoundAnnotations())
-    told = {problem.source: problem.message for problem in found}
-    assert told.keys() == {"data.train", "data.val"}
-    assert told["data.train"] == "finds no image: look at its folders and at img_suffix and split"
-    assert "ADE21KDataset is not registered: the nearest are ADE20KDataset" in told["data.val"]
+    messages = {problem.source: problem.message for problem in found}
+    assert messages.keys() == {"data.train", "data.val"}
+    assert messages["data.train"] == "finds no image: look at its folders and at img_suffix and split"
+    assert "ADE21KDataset is not registered: the nearest are ADE20KDataset" in messages["data.val"]
 
 
 def test_classes_left_out_are_ignored_with_any_numpy(folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""The whole way over a cluster of one's own: up, submit, status, export, down; and the export trains.
+"""The whole way over a cluster of one's own: submit, status, export; and the export trains.
 
-The config imports a module that lies beside it.
+The config imports a module that lies beside it. `test_local` ends the cluster afterwards.
 """
 
 import json
@@ -11,14 +11,13 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, JobFile, Tuner
-from tests.left_over import processes_of
 from tests.object_store import ObjectStore
 from tests.own_code import imported_from, leaves_a_note, write_own_code
+from tuner.files.paths import Home
 from tuner.sizing.custom_imports import importing
 from tuner.training.config import config as configs
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("usual ports")]
-
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("local")]
 
 SHORT = {
     "name": "short",
@@ -26,6 +25,11 @@ SHORT = {
     "fidelity": {"iterations": 6, "rungs": [2, 6]},
     "resources": {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1},
 }
+
+
+@pytest.fixture
+def home(own_cluster: Home) -> Path:
+    return own_cluster.root
 
 
 def test_a_job_is_submitted_finishes_and_its_export_trains(
@@ -41,25 +45,19 @@ def test_a_job_is_submitted_finishes_and_its_export_trains(
     tuner_inside("toy", toys)
     own, note = tmp_path / "own", tmp_path / "note"
     job = job_file(**SHORT, config=str(config_with_own_code(own, note)))
-    up = tuner("up")
-    assert "http://127.0.0.1:" in up.stdout
-    try:
-        done = tuner("submit", job, "--data-root", toys, "--wait", TUNER_CHECKPOINTS=url)
-        assert "submitted: short-1" in done.stdout
-        assert imported_from(note).parent.name.startswith("tuner-modules-"), "a node's own folder"
-        shutil.rmtree(own)
-        assert "default 0" in done.stdout
-        assert tuner_inside("resume").stdout == "short: left alone: it is over\n"
-        status = json.loads(tuner_inside("status", "short", "--json").stdout)
-        outcomes = [trial["outcome"] for trial in status["trials"]]
-        assert len(outcomes) == 6
-        assert "pruned" in outcomes
-        assert None not in outcomes
-        assert len({trial["trial"]["params"]["centers"] for trial in status["trials"]}) >= 2
-        tuner_inside("export", "short", "--to", tmp_path / "best", TUNER_CHECKPOINTS=url)
-    finally:
-        tuner("down")
-    assert not processes_of(home)
+    done = tuner("submit", job, "--data-root", toys, "--wait", TUNER_CHECKPOINTS=url)
+    assert "submitted: short-1" in done.stdout
+    assert imported_from(note).parent.name.startswith("tuner-modules-"), "a node's own folder"
+    shutil.rmtree(own)
+    assert "default 0" in done.stdout
+    assert tuner_inside("resume").stdout == "short: left alone: it is over\n"
+    status = json.loads(tuner_inside("status", "short", "--json").stdout)
+    outcomes = [trial["outcome"] for trial in status["trials"]]
+    assert len(outcomes) == 6
+    assert "pruned" in outcomes
+    assert None not in outcomes
+    assert len({trial["trial"]["params"]["centers"] for trial in status["trials"]}) >= 2
+    tuner_inside("export", "short", "--to", tmp_path / "best", "--verify", "none", TUNER_CHECKPOINTS=url)
     assert "short/0000/checkpoint.pth" in object_store.names(url)
     assert not list((home / "studies").rglob("checkpoint.pth"))
     assert_export_trains(tuner_inside, tmp_path / "best", status)
