@@ -45,8 +45,9 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
         local.keep_to_loopback()
     from tuner.cluster import ray_tune
     from tuner.cluster.gang import Trainer
-    from tuner.cluster.leaving import leave
+    from tuner.cluster.leaving import TakesUpRequests, leave
     from tuner.cluster.placement import check_fits
+    from tuner.cluster.waiting import TellsWaiting
     from tuner.search.scheduling import scheduler_for
     from tuner.store.requests import Acting, lift
     from tuner.store.studies import open_study
@@ -86,18 +87,25 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
             trainer = Trainer(process_group.join, opening)
             acting = Acting(settings.storage, store, study, partial(leave, settings.home, job.name))
             try:
-                ray_tune.run(study, ray_tune.Launch(job, config, settings.home, trainer), acting.take_up)
+                callbacks = TakesUpRequests(acting.take_up), TellsWaiting(summarizes.waits)
+                ray_tune.run(study, ray_tune.Launch(job, config, settings.home, trainer), callbacks)
             finally:
                 tracker.end()
             summarizes.keep()
+    _check_has_ended(study)
+    return study.history
+
+
+def _check_has_ended(study: Study) -> None:
+    """Raises AskedToLeave where the study goes on later, TunerError where it has no hope."""
+    name = study.job.name
     if study.is_leaving:
-        raise AskedToLeave(f"study {job.name} was asked to leave; it goes on by `tuner resume {job.name}`")
+        raise AskedToLeave(f"study {name} was asked to leave; it goes on by `tuner resume {name}`")
     if study.hopeless:
         raise TunerError(
-            f"study {job.name} has ended: its first trials crashed alike, and none reached a rung:\n"
+            f"study {name} has ended: its first trials crashed alike, and none reached a rung:\n"
             f"  {study.hopeless}\nMend the cause and run the job again: these trials are then trained again"
         )
-    return study.history
 
 
 def plan(file: Path, changes: Changes, settings: Settings, step_seconds: float | None = None) -> Plan:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from tests.conftest import ROOT, JobFile, Tuner, clean_environment
 from tests.left_over import listening
 from tests.projection import projection
 from tests.undisturbed import undisturbed
+from tuner.cluster import waiting
 from tuner.files.paths import Home
 from tuner.spec.trial import Record
 from tuner.spec.yaml_files import read_job
 from tuner.store.requests import ask, requests
 from tuner.store.studies import load_study, studies
+from tuner.store.summaries import standings
 
 pytestmark = pytest.mark.cluster
 
@@ -165,6 +168,61 @@ def test_a_study_given_a_trial_more_and_paused_ends_soon_and_goes_on_like_one_le
     calm = undisturbed(asked, tmp_path / "calm")
     assert [story(record) for record in records] == [story(record) for record in calm]
     assert [record.last and record.last.seconds_lost for record in records] == [0] * 3
+
+
+def test_two_studies_share_a_ray_and_one_that_finds_no_room_waits_and_is_told_so(
+    tuner_inside: Tuner,
+    ray_address: str,
+    job_file: JobFile,
+    synthetic: Callable[..., str],
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two CPUs the long one holds one, the short one needs one, the wide one both."""
+    monkeypatch.setattr(waiting, "PATIENCE", 1.0)
+    both = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
+    slow = synthetic(seconds_per_iteration=0.002)
+    long, short = job_file(config=slow, budget={"trials": 99}), job_file(name="short", budget={"trials": 1})
+    driver = started(other := tmp_path / "other", long, RAY_ADDRESS=ray_address, RAY_AUTH_MODE="token")
+    while (before := progress_of(other)) == 0:
+        assert driver.poll() is None, "the long one ended before the others began"
+        time.sleep(0.05)
+    tuner_inside("run", short, RAY_ADDRESS=ray_address)
+    assert driver.poll() is None
+    assert progress_of(other) > before
+
+    storage = Home(home).storage
+    with ThreadPoolExecutor() as pool:
+        told = pool.submit(
+            until_it_waits, storage, "wide", lambda: ask(Home(other).storage, "syn", "pause", {})
+        )
+        wide = job_file(name="wide", budget={"trials": 1}, resources=both)
+        tuner_inside("run", wide, RAY_ADDRESS=ray_address)
+        assert told.result()
+    assert driver.wait(timeout=90) == 1
+    found = [trials(tuner_inside, study)[0]["outcome"] for study in ("short", "wide")]
+    assert found == ["completed", "completed"]
+    assert not is_waiting(storage, "wide")
+
+
+def until_it_waits(storage: str, study: str, then: Callable[[], None]) -> bool:
+    end = time.monotonic() + 120
+    while not is_waiting(storage, study) and time.monotonic() < end:
+        time.sleep(0.05)
+    found = is_waiting(storage, study)
+    then()
+    return found
+
+
+def is_waiting(storage: str, study: str) -> bool:
+    facts = {each.study: each.facts for each in standings(storage)}.get(study)
+    return bool(facts and facts["is_waiting"])
+
+
+def progress_of(home: Path) -> int:
+    storage = Home(home).storage
+    return load_study(storage, "syn").progress() if "syn" in studies(storage) else 0
 
 
 def run_until_killed(home: Path, job: Path, rows: int) -> None:

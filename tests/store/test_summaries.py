@@ -19,6 +19,7 @@ from tuner.spec.yaml_files import read_job
 from tuner.store.asking import act
 from tuner.store.studies import open_study
 from tuner.store.summaries import Summarizes
+from tuner.study.history import History
 from tuner.study.study import Study
 from tuner.tracking.report.index import summary
 
@@ -84,5 +85,11 @@ def test_a_study_that_runs_is_told_with_its_driver(
         patch.setattr("os.getpid", lambda: 1)  # as the lease's holder is seen from another process
         (row,) = json.loads(tuner_inside("status", "--json").stdout)
         table = tuner_inside("status").stdout
+        summarizes = Summarizes(Home(home).storage, "syn", lambda: summary(History(job, store.records())))
+        states = []
+        for is_waiting in (True, False):
+            summarizes.waits(is_waiting)
+            states += [each["state"] for each in json.loads(tuner_inside("status", "--json").stdout)]
+    assert states == ["waiting for nodes", "running"]
     assert (row["state"], row["ended"], row["trials"], row["verdict"]) == ("running", 0, 3, "open")
     assert f"{row['driver']}, since {row['since'][:16]}" in table

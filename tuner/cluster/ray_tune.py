@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +13,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tuner.cluster.gang import Gang, Trainer
-from tuner.cluster.leaving import TakesUpRequests, leaving_at_sigterm
+from tuner.cluster.leaving import leaving_at_sigterm
 from tuner.cluster.messages import Draw, Report
 from tuner.cluster.placement import reservation
 from tuner.cluster.sick_gpus import SickNodes
@@ -83,10 +83,10 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def run(study: Study, launch: Launch, take_up: Callable[[], None] = lambda: None) -> None:
+def run(study: Study, launch: Launch, callbacks: Sequence[tune.Callback] = ()) -> None:
     """Returns when the study's budget is spent or somebody interrupted it, as SIGTERM does in good order.
 
-    `take_up` is called every few seconds: it may have the study draw other trials, or leave.
+    The callbacks are called between the steps of Tune's loop: they may have the study draw other trials, or leave.
     """
     resources = launch.job.resources
     folder = launch.home.ray(launch.job.name)
@@ -109,7 +109,7 @@ def run(study: Study, launch: Launch, take_up: Callable[[], None] = lambda: None
             storage_path=str(folder),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
-            callbacks=[TakesUpRequests(take_up)],
+            callbacks=list(callbacks),
         ),
     )
     with leaving_at_sigterm(study):

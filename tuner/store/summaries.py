@@ -44,12 +44,18 @@ class Summarizes:
 
     def __init__(self, storage: str, study: str, facts: Callable[[], Mapping[str, Any]]) -> None:
         self._storage, self._study, self._facts = storage, study, facts
+        self._is_waiting = False
         with suppress(DBAPIError):  # another driver makes the table just now
             rows.create(create_engine(storage, poolclass=NullPool), checkfirst=True)
 
     def changed(self, record: Record) -> None:
         if record.outcome:
             self.keep()
+
+    def waits(self, is_waiting: bool) -> None:
+        """Keeps whether the study waits for nodes."""
+        self._is_waiting = is_waiting
+        self.keep()
 
     def keep(self) -> None:
         """Writes the summary; where the database is away, the next trial's end does."""
@@ -58,7 +64,8 @@ class Summarizes:
             create_engine(self._storage, poolclass=NullPool).begin() as connection,
         ):
             connection.execute(rows.delete().where(rows.c.study == self._study))
-            connection.execute(rows.insert().values(study=self._study, facts=json.dumps(dict(self._facts()))))
+            facts = {**self._facts(), "is_waiting": self._is_waiting}
+            connection.execute(rows.insert().values(study=self._study, facts=json.dumps(facts)))
 
 
 def forget(storage: str, study: str) -> None:

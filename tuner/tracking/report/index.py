@@ -29,9 +29,9 @@ def summary(history: History) -> dict[str, Any]:
 
 
 def state(facts: Facts, is_driven: bool, held: str | None) -> str:
-    """Returns whether a study runs, and why not."""
+    """Returns whether a study runs, and why not. What its latest driver kept says whether it waits for nodes."""
     if is_driven:
-        return "running"
+        return "waiting for nodes" if facts.get("is_waiting") else "running"
     if facts["is_over"]:
         return "over" if facts["best"] else "failed"
     return {"pause": "paused", "stop": "stopped"}.get(held or "", "interrupted")
