@@ -24,6 +24,7 @@ from tuner.study.study import Study
 if TYPE_CHECKING:
     from tuner.store.resuming import CutOff, Resumed
     from tuner.store.store import OptunaStore
+    from tuner.tracking.mlflow import MlflowTracker
     from tuner.tracking.report.sources import Sources
 
 Changes: TypeAlias = Mapping[str, Any]
@@ -31,13 +32,17 @@ Changes: TypeAlias = Mapping[str, Any]
 
 
 def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) -> History:
-    """Searches what a job asks for, or goes on with it, until its budget is spent.
+    """Searches what a job asks for, or goes on with it, until its budget is spent; starts nothing where it is.
 
     Raises BadInput before anything is written when the job cannot be run, or when `builds` and its first trial
     cannot be built.
     """
     job = read_job(file, changes)
     checked = check(job, settings.storage, settings.home)
+    from tuner.store.resuming import has_ended
+
+    if has_ended(settings.storage, job):
+        return _shown(job.name, settings)
     check_builds = begin_build(checked) if builds else None
     from tuner.cluster import local
 
@@ -52,7 +57,6 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
     from tuner.store.requests import Acting, lift
     from tuner.store.studies import open_study
     from tuner.store.summaries import Summarizes
-    from tuner.tracking.mlflow import MlflowTracker, Server
     from tuner.tracking.report.index import summary
     from tuner.tracking.terminal import TrialTable
     from tuner.training import open_training, process_group
@@ -73,8 +77,7 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
             configs.text(checked.config),
             checked.modules,
         )
-        server = Server(settings.tracking_uri, settings.home.artifacts)
-        tracker = MlflowTracker(server, store.id, lambda: _sources(store, settings))
+        tracker = _tracker(store, settings)
         job = store.job  # with the budget that was asked for since
         lift(settings.storage, job.name)
         with store.driven(), TrialTable(History(job, store.records())) as table:
@@ -106,6 +109,17 @@ def _check_has_ended(study: Study) -> None:
             f"study {name} has ended: its first trials crashed alike, and none reached a rung:\n"
             f"  {study.hopeless}\nMend the cause and run the job again: these trials are then trained again"
         )
+
+
+def _shown(study: str, settings: Settings) -> History:
+    """Returns a study that has ended, after MLflow has been brought up to date if it answers."""
+    from tuner.store.studies import load_study
+
+    store = load_study(settings.storage, study)
+    tracker = _tracker(store, settings)
+    tracker.begin()
+    tracker.end()
+    return History(store.job, store.records())
 
 
 def plan(file: Path, changes: Changes, settings: Settings, step_seconds: float | None = None) -> Plan:
@@ -163,6 +177,13 @@ def sync_mlflow(study: str, settings: Settings) -> None:
             f"study {study} is driven by {busy}, which keeps MLflow current: wait until it has ended"
         )
     sync(Server(settings.tracking_uri, settings.home.artifacts), store.id, _sources(store, settings))
+
+
+def _tracker(store: "OptunaStore", settings: Settings) -> "MlflowTracker":
+    from tuner.tracking.mlflow import MlflowTracker, Server
+
+    server = Server(settings.tracking_uri, settings.home.artifacts)
+    return MlflowTracker(server, store.id, lambda: _sources(store, settings))
 
 
 def _sources(store: "OptunaStore", settings: Settings) -> "Sources":

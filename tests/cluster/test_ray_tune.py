@@ -57,8 +57,12 @@ def test_a_study_ends_with_every_trial_once_and_its_image_in_mlflow(
     tuner_inside: Tuner, ray_address: str, job_file: JobFile, home: Path
 ) -> None:
     resources = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
-    done = tuner_inside("run", job_file(resources=resources), RAY_ADDRESS=ray_address)
+    job = job_file(resources=resources)
+    done = tuner_inside("run", job, RAY_ADDRESS=ray_address)
     found = trials(tuner_inside)
+    again = tuner_inside("run", job, RAY_ADDRESS="127.0.0.1:1")
+    assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1], "an ended study needs no cluster"
+    assert trials(tuner_inside) == found
     assert [trial["trial"]["number"] for trial in found] == list(range(12))
     assert {trial["outcome"] for trial in found} == {"completed", "pruned"}
     assert found[0]["trial"]["params"] == {"lr": 1e-4, "weight_decay": 1e-4, "centers": 4}
@@ -145,7 +149,7 @@ def test_a_study_given_a_trial_more_and_paused_ends_soon_and_goes_on_like_one_le
     """A pause is a SIGTERM of the driver to itself."""
     resources = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
     job = job_file(
-        config=synthetic(seconds_per_iteration=0.01),
+        config=synthetic(seconds_per_iteration=0.02),
         fidelity={"iterations": 480, "rungs": [60, 480]},
         resources=resources,
         budget={"trials": 2},

@@ -23,7 +23,7 @@ GRACE = 20.0
 AGAIN = 0.5
 """Seconds after which gangs that have not left are asked again: they may have just come together."""
 ANSWER = 5.0
-LOOK = 5.0
+LOOK = 2.0
 """Seconds after which requests are looked for again."""
 
 

@@ -1,4 +1,4 @@
-"""Finds the studies of a database that nobody drives, so that anything may start them again: cron, a boot script."""
+"""Says which studies of a database are to be started again, by anything: cron, a boot script, the same command."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from tuner.files.modules import Modules
 from tuner.spec.job import JobSpec
 from tuner.store.lease import driver
 from tuner.store.requests import held
-from tuner.store.store import ATTEMPTS, CONFIG, OptunaStore
+from tuner.store.store import ATTEMPTS, CONFIG, JOB, OptunaStore
 from tuner.store.studies import load_study, studies
 from tuner.study.history import History
 from tuner.study.replication import is_over
@@ -83,6 +83,15 @@ def found(storage: str, name: str, is_named: bool) -> CutOff | LeftAlone:
     if why := _why_left_alone(store, storage, is_named):
         return LeftAlone(why)
     return CutOff(store.job, store.optuna_study.user_attrs[CONFIG], store.modules)
+
+
+def has_ended(storage: str, job: JobSpec) -> bool:
+    """Tells whether a study has done all that the job asks for, so that running it again would train nothing."""
+    if job.name not in studies(storage):
+        return False
+    store = load_study(storage, job.name)
+    is_asked_anew = store.optuna_study.user_attrs[JOB] != job.model_dump(mode="json")
+    return not is_asked_anew and is_over(History(store.job, store.records()))
 
 
 def _why_left_alone(store: OptunaStore, storage: str, is_named: bool) -> str | None:
