@@ -43,7 +43,7 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
 
     if has_ended(settings.storage, job):
         return _shown(job.name, settings)
-    check_builds = begin_build(checked) if builds else None
+    check_builds = begin_build(checked) if builds else lambda: None
     from tuner.cluster import local
 
     if settings.ray_address is None:
@@ -65,18 +65,9 @@ def run(file: Path, changes: Changes, settings: Settings, builds: bool = False) 
     config = with_strips_named(job, checked.config)
     with ray_tune.connected(settings.ray_address):
         check_fits(job.resources)
-        if check_builds:
-            check_builds()
-        store = open_study(
-            settings.storage,
-            job,
-            checked.fingerprint,
-            checked.default,
-            fits(job, config),
-            checked.transferred,
-            configs.text(checked.config),
-            checked.modules,
-        )
+        check_builds()
+        asked = checked.fingerprint, checked.default, fits(job, config), checked.transferred
+        store = open_study(settings.storage, job, *asked, configs.text(checked.config), checked.modules)
         tracker = _tracker(store, settings)
         job = store.job  # with the budget that was asked for since
         lift(settings.storage, job.name)
