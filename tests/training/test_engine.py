@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import mmseg.apis
@@ -27,7 +27,7 @@ from tuner.sizing.config_paths import apply
 from tuner.sizing.own_entry import with_own
 from tuner.sizing.trial_config import in_less_memory, reproducible, with_data_root, with_image_side
 from tuner.spec.trial import Config, Measurement, RankInfo
-from tuner.training import divergence, engine, launch
+from tuner.training import divergence, engine, launch, train_step
 from tuner.training.config import config as configs
 from tuner.training.data.toy import draw
 from tuner.training.engine import Training
@@ -269,14 +269,17 @@ def test_a_training_short_of_memory_goes_on_in_parts_and_recomputed_to_the_same_
     )
 
 
-@pytest.mark.parametrize("call", ["build_optimizer", "TrainStep", "TrainBatches"])
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [(train_step, "build_optimizer"), (train_step, "TrainStep"), (engine, "TrainBatches")],
+)
 def test_a_gpu_without_room_is_out_of_memory_anywhere_in_a_trainings_construction(
-    ready: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    ready: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, call: str
 ) -> None:
     def fail(*_arguments: object, **_named: object) -> None:
         raise torch.AcceleratorError("CUDA error: out of memory\nMore.")
 
-    monkeypatch.setattr(engine, call, fail)
+    monkeypatch.setattr(module, call, fail)
     with pytest.raises(OutOfMemory, match=r"^CUDA error: out of memory$"):
         Training(ready, tmp_path, RankInfo())
 
