@@ -97,3 +97,20 @@ def test_screening_needs_to_know_the_rung_to_screen_at(job_file: JobFile) -> Non
 def test_a_search_without_a_rung_finishes_all(job_file: JobFile) -> None:
     job = read_job(job_file(fidelity={"iterations": 480}, search={"scheduler": "screen"}))
     assert {record.outcome for record in searched(job, curve).records} == {Outcome.COMPLETED}
+
+
+def test_a_screened_search_keeps_away_from_what_runs_out_of_memory(job: JobSpec) -> None:
+    """Three fifths of the space do. Trials that are paused or pruned have no value, but it is known that they fit."""
+    budget = job.budget.model_copy(update={"trials": 60})
+    study = Study(job.model_copy(update={"budget": budget}), in_memory(job, DEFAULT), scheduler_for)
+    while trial := study.draw():
+        if float(trial.params["lr"]) > 3e-4:
+            study.fail(trial.number, Outcome.OUT_OF_MEMORY, "")
+            continue
+        last = study.records[trial.number].last
+        for iteration in study.evaluation_points:
+            if last and iteration <= last.iteration:
+                continue
+            if study.measure(trial.number, measured(trial, iteration, lambda *at: -curve(*at))):
+                break
+    assert len(with_outcome(study, Outcome.OUT_OF_MEMORY)) <= 10
