@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from getpass import getuser
 from pathlib import Path
 from unittest import mock
 
@@ -78,7 +79,9 @@ def test_one_at_a_time_until_it_is_stopped(cluster: Cluster, folder: Path) -> No
     address = cluster.jobs_address
     jobs.submit(address, "long", folder, ["stay"], {})
     driver = next(_pids(jobs.follow(address, "long")))
-    with pytest.raises(StillRuns, match=r"long-1 still runs.*tuner stop long"):
+    with pytest.raises(
+        StillRuns, match=rf"long-1, which {getuser()}@.* sent, still runs.*tuner stop long.*another name"
+    ):
         jobs.submit(address, "long", folder, ["stay"], {})
     assert psutil.pid_exists(driver)
     assert jobs.stop(address, "long") == "stopped"

@@ -5,9 +5,11 @@ They raise TunerError with what to do when the cluster does not answer or refuse
 """
 
 import asyncio
+import getpass
 import logging
 import os
 import shlex
+import socket
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
@@ -37,9 +39,10 @@ def submit(address: str, study: str, folder: Path, arguments: list[str], environ
         earlier = _submissions(client, study)
         for submission in earlier:
             if not submission.status.is_terminal():
+                sender = submission.metadata.get("sent_by", "somebody")
                 raise StillRuns(
-                    f"{submission.submission_id} still runs: follow it with `tuner logs {study}` "
-                    f"or end it with `tuner stop {study}`"
+                    f"{submission.submission_id}, which {sender} sent, still runs: follow it with `tuner logs {study}` "
+                    f"or end it with `tuner stop {study}`; if it is not your study, give your job another name"
                 )
         number = _number(earlier[-1]) + 1 if earlier else 1
         return cast(
@@ -48,7 +51,7 @@ def submit(address: str, study: str, folder: Path, arguments: list[str], environ
                 entrypoint=shlex.join(["python", "-m", "tuner", *arguments]),
                 submission_id=f"{study}-{number}",
                 runtime_env={"working_dir": str(folder), "env_vars": variables},
-                metadata={"study": study},
+                metadata={"study": study, "sent_by": f"{getpass.getuser()}@{socket.gethostname()}"},
             ),
         )
 
