@@ -21,7 +21,7 @@ def test_ray_knows_the_variable(variable: str, module: str) -> None:
     assert f'"{variable}"' in (RAY / module).read_text()
 
 
-@pytest.mark.parametrize("logger", [*undocumented.CHATTY_JOBS, undocumented.CHATTY_TUNE])
+@pytest.mark.parametrize("logger", [*undocumented.CHATTY_JOBS, *undocumented.CHATTY_TUNE])
 def test_ray_logs_under_the_name(logger: str) -> None:
     module = RAY.parent.joinpath(*logger.split(".")).with_suffix(".py")
     assert "logging.getLogger(__name__)" in module.read_text()

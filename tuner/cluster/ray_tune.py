@@ -67,7 +67,8 @@ def connected(address: str | None) -> Iterator[None]:
     Without an address it listens on loopback alone, if `local.keep_to_loopback()` was called before Ray was imported.
     """
     os.environ |= {key: value for key, value in ENVIRONMENT.items() if key not in os.environ}
-    logging.getLogger(CHATTY_TUNE).setLevel(logging.CRITICAL)  # the study tells it
+    for chatty in CHATTY_TUNE:
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)  # the study tells it
     try:
         ray.init(
             address=address or "local",  # without a word Ray joins whatever runs here
@@ -89,7 +90,6 @@ def run(study: Study, launch: Launch, callbacks: Sequence[tune.Callback] = ()) -
     The callbacks are called between the steps of Tune's loop: they may have the study draw other trials, or leave.
     """
     resources = launch.job.resources
-    folder = launch.home.ray(launch.job.name)
     by_reference = ray.put(launch.trainer)  # so that only the ranks load what trains: torch
     trainable = tune.with_parameters(GangTrainable, launch=replace(launch, trainer=by_reference))
     sick_nodes = SickNodes(resources)
@@ -106,7 +106,7 @@ def run(study: Study, launch: Launch, callbacks: Sequence[tune.Callback] = ()) -
         ),
         run_config=tune.RunConfig(
             name=launch.job.name,
-            storage_path=str(folder),
+            storage_path=str(launch.home.ray(launch.job.name)),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
             callbacks=list(callbacks),

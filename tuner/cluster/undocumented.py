@@ -13,5 +13,5 @@ CHATTY_JOBS = (
     "ray.dashboard.modules.job.sdk",
 )
 """Loggers that tell of every submission."""
-CHATTY_TUNE = "ray.tune.execution.tune_controller"
-"""The logger that tells of every failed trial, as the study does."""
+CHATTY_TUNE = ("ray.tune.execution.tune_controller", "ray.tune.tune")
+"""Loggers that tell of every failed trial, as the study does, and of all that were tried again as incomplete."""
