@@ -226,13 +226,12 @@ def resume(names: Sequence[str], here: bool, address: str | None, settings: Sett
 def overview(settings: Settings) -> list[dict[str, Any]]:
     """Returns how every study stands, from the summaries that their drivers keep."""
     from tuner.store.summaries import standings
-    from tuner.tracking.report.index import state, summary
+    from tuner.tracking.report.index import row, summary_of
 
     found = []
     for each in standings(settings.storage):
-        facts = each.facts or summary(show(each.study, settings))
-        stands = {"state": state(facts, each.driver is not None, each.held), "driver": each.driver}
-        found.append({"study": each.study, **stands, "since": each.since, **facts})
+        facts = each.facts or summary_of(partial(show, each.study, settings))
+        found.append(row(each.study, facts, each.driver, each.since, each.held))
     return found
 
 

@@ -1,5 +1,6 @@
 """What `tuner resume` does with each of several studies, where a cluster takes some and refuses others."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,9 @@ def test_a_study_that_cannot_be_started_is_told_and_the_others_are_started(
         "d-cut-off: submitted: d-cut-off-2",
     ]
     assert done.stderr == "could not be started: a-refused; `tuner resume` tries again\n"
+    rows = json.loads(tuner_inside("status", "--json").stdout)
+    assert [each["state"] for each in rows] == ["interrupted", "of another version", *["interrupted"] * 2]
+    assert "of another version  – of –" in tuner_inside("status").stdout
     done = tuner_inside("resume", "lost", "d-cut-off", "--address", CLUSTER, code=1)
     assert "lost: could not be started: there is no study lost" in done.stdout
     assert "d-cut-off: submitted: d-cut-off-2" in done.stdout

@@ -1,8 +1,10 @@
 """Says how studies stand, each in one line or row."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeAlias
 
+from tuner.errors import TunerError
 from tuner.study.history import History
 from tuner.study.replication import best, is_over
 from tuner.tracking.report.sentences import headline, number
@@ -26,6 +28,24 @@ def summary(history: History) -> dict[str, Any]:
         "verdict": verdict.standing,
         "sentence": verdict.sentence,
     }
+
+
+def summary_of(read: Callable[[], History]) -> dict[str, Any]:
+    """Returns the summary of a study that is read for it, or what is told where another version has made it."""
+    try:
+        return summary(read())
+    except TunerError as error:
+        unknown = dict.fromkeys(("ended", "trials", "cost", "verdict"), "–")
+        told = {"state": "of another version", "is_over": False, "best": None, "sentence": f"{error}."}
+        return told | unknown
+
+
+def row(
+    study: str, facts: Facts, driver: str | None, since: datetime | None, held: str | None
+) -> dict[str, Any]:
+    """Returns all that is told of a study: its summary, who drives it since when, and how it stands."""
+    stands = state(facts, driver is not None, held)
+    return {"study": study, "state": stands, "driver": driver, "since": since, **facts}
 
 
 def state(facts: Facts, is_driven: bool, held: str | None) -> str:
