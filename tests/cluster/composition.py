@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Any
 
 import psutil
@@ -17,11 +19,16 @@ import yaml
 
 from tests.conftest import ROOT, clean_environment
 from tuner.servers.ports import free_ports
-from tuner.servers.processes import MARK, end_all
+from tuner.servers.processes import MARK, end_all, marked
 
 HOST = "127.0.0.1"
 USUAL_PORTS = (5432, 5000, 6379, 8265, 52365)
-SECRETS = {"POSTGRES_PASSWORD": "letters1", "RAY_AUTH_TOKEN": "f" * 64, "DATA": "/data"}
+SECRETS = {
+    "POSTGRES_PASSWORD": "letters1",
+    "RAY_AUTH_TOKEN": "f" * 64,
+    "MLFLOW_PASSWORD": "letters2letters2",
+    "MLFLOW_SECRET_KEY": "letters3letters3",
+}
 POSTGRES = next(Path("/usr/lib/postgresql").glob("*/bin"), None)
 """PostgreSQL's programs, as Debian's package has them."""
 
@@ -32,18 +39,25 @@ class Composition:
     """What the containers have as /srv/tuner."""
     ports: dict[int, int]
     services: dict[str, Any]
+    configs: dict[str, Any]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    restarts: Counter[str] = field(default_factory=Counter)
+    _keepers: list[Thread] = field(default_factory=list)
+    _is_over: bool = False
+    _starting: Lock = field(default_factory=Lock)
 
     @classmethod
     def read(cls, folder: Path) -> "Composition":
         ports = dict(zip(USUAL_PORTS, free_ports(*[0] * len(USUAL_PORTS)), strict=True))
         usual = "|".join(map(str, USUAL_PORTS))
         text = (ROOT / "docker" / "compose.yaml").read_text()
-        text = re.sub(r"\$\{(\w+):\?[^}]*}", lambda match: SECRETS[match[1]], text)
+        text = re.sub(r"\$\{(\w+):\?[^}]*}", lambda match: (SECRETS | {"DATA": "/data"})[match[1]], text)
         text = text.replace("--workers=2", "--workers=1")  # a test's few requests need no second
         text = re.sub(rf"\b({usual})\b", lambda match: str(ports[int(match[1])]), text)
         text = re.sub(r"(?<=//)mlflow(?=:)|(?<=@)postgres(?=:)|(?<==)head(?=:)|0\.0\.0\.0", HOST, text)
-        return cls(folder, ports, yaml.safe_load(text.replace("/srv/tuner", str(folder)))["services"])
+        text = re.sub(r"/srv/tuner|/etc(?=/mlflow.ini)", str(folder), text)
+        read = yaml.safe_load(text)
+        return cls(folder, ports, read["services"], read["configs"])
 
     def url(self, usual_port: int) -> str:
         return f"http://{HOST}:{self.ports[usual_port]}"
@@ -55,13 +69,34 @@ class Composition:
             "PGPORT": str(self.ports[5432]),
             "PGPASSWORD": SECRETS["POSTGRES_PASSWORD"],
         }
-        mark = {MARK: str(self.folder), "SPT_NOENV": "1"}
+        mark = {MARK: self._mark(service), "SPT_NOENV": "1"}
         of_the_service: dict[str, str] = self.services[service]["environment"]
         return clean_environment() | of_the_image | mark | of_the_service
 
     def start(self, service: str, *own: str) -> None:
         """Returns when the service is healthy. `own` are options that it needs for want of a container."""
-        self._start(service, [*map(str, self.services[service]["command"]), *own])
+        told = self.services[service]
+        told["command"] = [*map(str, told["command"]), *own]
+        for config in told.get("configs", []):
+            Path(config["target"]).write_text(self.configs[config["source"]]["content"])
+        self._spawn(service)
+        self.wait_for(service)
+
+    def wait_for(self, service: str) -> None:
+        """Returns when the service is healthy."""
+        check = self.services[service]["healthcheck"]["test"][1:]
+        environment, log = self.environment(service), self.folder / f"{service}.log"
+        end = time.monotonic() + 180
+        while subprocess.run(check, env=environment, capture_output=True, check=False).returncode:
+            assert self.restarts[service] or self.processes[service].poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+
+    def keep(self, service: str) -> None:
+        """Starts the service again whenever it has ended, as `restart: unless-stopped` has it."""
+        keeper = Thread(target=self._keep, args=(service,), name=f"keeper of {service}")
+        self._keepers.append(keeper)
+        keeper.start()
 
     def start_postgres(self) -> None:
         """As the image's entry point does: a user with a password, a database and our script."""
@@ -93,37 +128,49 @@ class Composition:
         self.services[name] = json.loads(json.dumps(self.services["worker"]).replace(usual, port))
         self.start(name, f"--temp-dir={self.folder / name}", *own)
 
-    def family(self, service: str) -> list[psutil.Process]:
-        """The service's processes, its first one first."""
-        first = psutil.Process(self.processes[service].pid)
-        return [first, *first.children(recursive=True)]
+    def family(self, service: str) -> set[psutil.Process]:
+        """The service's processes, and all that they have started."""
+        return marked(self._mark(service))
 
     def kill(self, service: str) -> None:
-        family = self.family(service)
-        for process in family:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(family)
+        """Leaves none, as the end of a container does."""
+        while family := self.family(service):
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(family)
 
     def end(self) -> None:
-        end_all(str(self.folder))
+        with self._starting:
+            self._is_over = True
+        for service in self.processes:
+            end_all(self._mark(service))
+        for keeper in self._keepers:
+            keeper.join()
         for process in self.processes.values():
             process.wait()
 
-    def _start(self, service: str, command: list[str]) -> None:
-        environment = self.environment(service)
-        log = self.folder / f"{service}.log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                command, env=environment, stdout=out, stderr=out, start_new_session=True
+    def _mark(self, service: str) -> str:
+        return f"{self.folder}/{service}"
+
+    def _keep(self, service: str) -> None:
+        while True:
+            self.processes[service].wait()
+            with self._starting:
+                if self._is_over:
+                    return
+                self.restarts[service] += 1
+                self._spawn(service)
+
+    def _spawn(self, service: str) -> None:
+        with (self.folder / f"{service}.log").open("ab") as out:
+            self.processes[service] = subprocess.Popen(
+                self.services[service]["command"],
+                env=self.environment(service),
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
-        self.processes[service] = process
-        check = self.services[service]["healthcheck"]["test"][1:]
-        end = time.monotonic() + 180
-        while subprocess.run(check, env=environment, capture_output=True, check=False).returncode:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.2)
 
     def _call(self, service: str, command: list[str]) -> None:
         environment = self.environment(service)

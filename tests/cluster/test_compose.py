@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -87,17 +88,25 @@ def test_ray_refuses_who_has_no_token(composition: Composition) -> None:
     assert not done.stdout
 
 
-def test_mlflow_answers_to_its_own_names_alone(composition: Composition) -> None:
+def test_mlflow_answers_to_its_own_names_and_who_has_its_log_in(composition: Composition) -> None:
     page = composition.url(5000) + "/api/2.0/mlflow/experiments/get?experiment_id=0"
-    assert status(page, Host=f"mlflow:{composition.ports[5000]}") == 200
-    assert status(page, Host=f"localhost:{composition.ports[5000]}") == 200
-    assert status(page, Host="elsewhere.example") == 403
+    mlflow, localhost = (f"{name}:{composition.ports[5000]}" for name in ("mlflow", "localhost"))
+    own = "Basic " + b64encode(f"admin:{SECRETS['MLFLOW_PASSWORD']}".encode()).decode()
+    assert status(page, Host=mlflow, Authorization=own) == 200
+    assert status(page, Host=localhost, Authorization=own) == 200
+    assert status(page, Host="elsewhere.example", Authorization=own) == 403
+    assert status(page, Host=mlflow) == 401
+    assert (
+        status(page, Host=mlflow, Authorization="Basic " + b64encode(b"admin:password1234").decode()) == 401
+    )
 
 
-def test_a_job_is_kept_in_postgresql_shown_by_mlflow_and_its_password_nowhere(
-    composition: Composition, tuner: Tuner, job_file: JobFile
+def test_a_job_is_kept_in_postgresql_shown_by_mlflow_and_the_secrets_nowhere(
+    composition: Composition, tuner: Tuner, job_file: JobFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = composition.environment("head")
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, environment[name])
     del environment["TUNER_HOME"]
     job = job_file(name="composed", budget={"trials": 3})
     with ThreadPoolExecutor() as pool:
@@ -126,7 +135,8 @@ def test_a_job_is_kept_in_postgresql_shown_by_mlflow_and_its_password_nowhere(
     texts |= {name: dumped(composition, name) for name in ("studies", "mlflow")} | logs(composition)
     assert "gcs_server" in texts["ps"]
     assert {"mlflow", "head.log"} <= texts.keys()
-    assert [name for name, text in texts.items() if SECRETS["POSTGRES_PASSWORD"] in text] == []
+    shows = [(secret, place) for secret, word in SECRETS.items() for place in texts if word in texts[place]]
+    assert shows == []
 
 
 def command_lines() -> set[str]:
