@@ -16,14 +16,14 @@ class Shown:
     """Waits after every change until it was written, or was found not to arrive."""
 
     def __init__(self, server: Server, job: JobSpec, home: Home, study_id: str = "first") -> None:
-        self._job, self._home, self._records = job, home, dict[int, Record]()
+        self.job, self._home, self._records = job, home, dict[int, Record]()
         self._written = Event()
         self._tracker = _Signalling(server, study_id, self.sources)
         self._tracker.written = self._written
 
     def sources(self) -> Sources:
         records = [self._records[number] for number in sorted(self._records)]
-        return Sources(History(self._job, records), partial(self._home.trial, self._job.name))
+        return Sources(History(self.job, records), partial(self._home.trial, self.job.name))
 
     def begin(self, records: Iterable[Record]) -> None:
         self._keep(records)

@@ -122,29 +122,38 @@ class Composition:
         self._call("postgres", ["createdb", "--username=tuner", "studies"])
         self._call("postgres", [str(ROOT / "docker" / "databases.sh")])
 
-    def start_node(self, name: str, *own: str) -> None:
-        """A node like `worker`, under another name and on ports of its own."""
+    def start_node(self, name: str, address: str, *own: str) -> None:
+        """A node like `worker`, under another name, on ports of its own, and at an address 127.….
+
+        It calls the head by that address too: by the head's, `ray start` finds a node that is left of a killed head,
+        and refuses to start another head there.
+        """
         usual, port = str(self.ports[52365]), str(free_ports(0)[0])
-        self.services[name] = json.loads(json.dumps(self.services["worker"]).replace(usual, port))
-        self.start(name, f"--temp-dir={self.folder / name}", *own)
+        text = json.dumps(self.services["worker"]).replace(
+            f"{HOST}:{self.ports[6379]}", f"{address}:{self.ports[6379]}"
+        )
+        self.services[name] = json.loads(text.replace(usual, port))
+        self.start(name, f"--node-ip-address={address}", f"--temp-dir={self.folder / name}", *own)
 
     def family(self, service: str) -> set[psutil.Process]:
         """The service's processes, and all that they have started."""
         return marked(self._mark(service))
 
     def kill(self, service: str) -> None:
-        """Leaves none, as the end of a container does."""
-        while family := self.family(service):
-            for process in family:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(family)
+        """Leaves none, as the end of a container does, before it may start again."""
+        with self._starting:
+            while family := self.family(service):
+                for process in family:
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
+                psutil.wait_procs(family)
 
     def end(self) -> None:
         with self._starting:
             self._is_over = True
-        for service in self.processes:
-            end_all(self._mark(service))
+        for service in self.processes.keys() - {"postgres"}:
+            self.kill(service)
+        end_all(self._mark("postgres"))  # killed, it would leave its shared memory
         for keeper in self._keepers:
             keeper.join()
         for process in self.processes.values():

@@ -1,6 +1,10 @@
-"""A study on three nodes, PostgreSQL and an MLflow server, all of which are killed at times."""
+"""Two studies on three nodes, PostgreSQL and MLflow; all of it is killed at times, and `tuner resume` is the only help.
+
+KILLS says how often; servers and nodes start again by themselves, as Compose and Kubernetes have it.
+"""
 
 import gc
+import os
 import re
 import shutil
 import subprocess
@@ -8,43 +12,57 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
-from typing import Any
+from threading import Event
 
 import psutil
 import pytest
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
 
+from tests import warm
 from tests.cluster.composition import HOST, POSTGRES, Composition
-from tests.conftest import ROOT, JobFile
+from tests.conftest import ROOT, JobFile, Tuner
 from tests.projection import equal_projections
 from tests.undisturbed import undisturbed
 from tuner import app
 from tuner.errors import TunerError
 from tuner.files.paths import Home
 from tuner.servers.ports import free_ports
-from tuner.servers.processes import marked
 from tuner.settings import Settings
 from tuner.spec.trial import Outcome, Record
 from tuner.spec.yaml_files import read_job
+from tuner.store.lease import drivers
 from tuner.store.store import OptunaStore
 from tuner.store.studies import load_study
+from tuner.study.history import History
+from tuner.study.replication import is_over
+
+KILLS = int(os.environ.get("KILLS", "5"))
+KINDS = ("driver", "head", "node", "postgres", "rank", "mlflow", "actor")
+"""What is killed, in turn; the order, the moments and the victims are drawn."""
+PROCESSES = {"driver": "python -m tuner run", "rank": "ray::_Rank", "actor": "ray::ResourceTrainable"}
+"""How the command lines begin of what is a process in a node."""
+NODES = {"head": None, "left": "127.0.0.2", "right": "127.0.0.3"}
+"""With addresses of their own; the head's is the machine's."""
+STUDIES = {"lark": (5, 2), "wren": (4, 1)}
+"""With the seed, by which one of the first trials diverges, and the ranks of a trial."""
+SEED = 61
+MOMENT_SECONDS, HELP_SECONDS, MOST_SECONDS = 2, 3, 300
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.timeout(600 + MOST_SECONDS * KILLS),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # SQLAlchemy leaves connections to the collector
     pytest.mark.skipif(POSTGRES is None, reason="needs PostgreSQL, as Debian's package has it"),
 ]
 
-KILLS = ("rank",) * 10 + ("actor",) * 6 + ("postgres",) * 2 + ("mlflow", "raylet")
-SEED = 61
-"""Of order and victims: MLflow, which starts slowly, is back before PostgreSQL goes and before the end."""
-TITLES = {"rank": "ray::_Rank", "actor": "ray::ResourceTrainable", "raylet": "/raylet/raylet"}
-NODES = ("head", "left", "right")
-MEASUREMENTS_A_KILL = 3
-RESOURCES = {"gpus_per_trial": 0, "ranks": 2, "cpus_per_rank": 0.5, "global_batch": 8}
 LEFT_OVER = """
 import sys, ray
 from ray.util import placement_group_table
@@ -61,14 +79,19 @@ def composition() -> Iterator[Composition]:
     composition = Composition.read(folder)
     try:
         composition.start_postgres()
-        composition.start("mlflow")
         node = ("--num-cpus=1", "--object-store-memory=100000000")
         ports = ("--min-worker-port=0", "--max-worker-port=0")
         client, agent = free_ports(0, 0)
         own = (f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}")
-        composition.start("head", *node, *ports, *own, f"--temp-dir={folder / 'head'}")
-        for name in NODES[1:]:
-            composition.start_node(name, *node, *ports)
+        with ThreadPoolExecutor() as pool:
+            mlflow = pool.submit(composition.start, "mlflow")
+            composition.start("head", *node, *ports, *own, f"--temp-dir={folder / 'head'}")
+            for name, address in NODES.items():
+                if address:
+                    composition.start_node(name, address, *node, *ports)
+            mlflow.result()
+        for service in ("postgres", "mlflow", *NODES):
+            composition.keep(service)
         yield composition
         gc.collect()  # connections of the test's own, which nobody closes
     finally:
@@ -76,91 +99,135 @@ def composition() -> Iterator[Composition]:
         shutil.rmtree(folder)
 
 
-def chaos_job(job_file: JobFile, folder: Path, seconds_per_iteration: float) -> Path:
+def chaos_job(job_file: JobFile, folder: Path, study: str, seconds_per_iteration: float) -> Path:
+    """Has more trials than the kills take time for; the test asks for fewer once the last one is done."""
+    seed, ranks = STUDIES[study]
     config = folder / f"synthetic_{seconds_per_iteration}.py"
-    settings = {"seconds_per_iteration": seconds_per_iteration, "diverges_above": 7e-3}
+    settings = {"seconds_per_iteration": seconds_per_iteration, "diverges_above": 2e-3}
     config.write_text(f"_base_ = {str(ROOT / 'configs/synthetic.py')!r}\nrunner = {settings!r}\n")
     return job_file(
-        name="chaos",
+        name=study,
         config=str(config),
-        budget={"trials": 24, "retries": len(KILLS)},
+        seed=seed,
+        budget={"trials": 1000, "retries": KILLS},
         search={"sampler": "random", "scheduler": "none"},
-        resources=RESOURCES,
+        resources={
+            "gpus_per_trial": 0,
+            "ranks": ranks,
+            "cpus_per_rank": 0.5,
+            "global_batch": 8,
+            "concurrent": 1,
+        },
     )
 
 
-def test_a_study_with_twenty_kills_ends_like_one_left_alone(
-    composition: Composition, job_file: JobFile, tmp_path: Path
+def test_two_studies_whose_parts_are_all_killed_end_like_ones_left_alone(
+    composition: Composition,
+    job_file: JobFile,
+    tuner: Tuner,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    environment = composition.environment("head")
-    environment["RAY_ADDRESS"] = f"{HOST}:{composition.ports[6379]}"
-    job = chaos_job(job_file, tmp_path, seconds_per_iteration=0.005)
-    log = tmp_path / "driver.log"
-    with log.open("wb") as out:
-        command = [sys.executable, "-m", "tuner", "run", str(job)]
-        driver = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
-    try:
-        store = store_of(environment["TUNER_STORAGE"], driver)
-        kills = disturb(composition, driver, lambda: count_measurements(store))
-        assert driver.wait(timeout=300) == 0, log.read_text()
-    finally:
-        driver.kill()
-    calm = undisturbed(read_job(chaos_job(job_file, tmp_path, seconds_per_iteration=0)), tmp_path / "calm")
-    assert [story(record) for record in store.records()] == [story(record) for record in calm]
-    assert {record.outcome for record in calm} == {Outcome.COMPLETED, Outcome.DIVERGED}
-    assert_mlflow_equals_the_study(composition, environment, tmp_path)
+    environment = composition.environment("resume")
+    del environment["TUNER_HOME"]  # the command line's own counts
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, environment[name])
+    settings = Settings(Home(home), environment["TUNER_STORAGE"], composition.url(5000), None)
+    cluster = ("--address", composition.url(8265))
+    for study in STUDIES:
+        tuner("submit", chaos_job(job_file, tmp_path, study, 0.01), *cluster, **environment)
+    with helped(("--home", str(home), "resume", *cluster), environment) as starts:
+        kills = disturb(composition, settings)
+        for study in STUDIES:
+            tuner("budget", study, "--trials", len(look(study, settings).records()), **environment)
+        while drivers(settings.storage) or not all(is_finished(study, settings) for study in STUDIES):
+            time.sleep(0.5)
+    outcomes = set()
+    for study in STUDIES:
+        records = look(study, settings).records()
+        job = read_job(chaos_job(job_file, tmp_path, study, 0), {"budget.trials": len(records)})
+        calm = undisturbed(job, tmp_path / study)
+        assert [story(record) for record in records] == [story(record) for record in calm]
+        outcomes |= {record.outcome for record in calm}
+        assert_mlflow_equals_the_study(settings, study, tmp_path)
+    assert outcomes == {Outcome.COMPLETED, Outcome.DIVERGED}
     assert_nothing_is_left(composition, environment)
-    retries = len(re.findall("it continues from its checkpoint", log.read_text()))
-    assert retries >= 1
-    print(dict(kills), "retries:", retries)
+    print(f"killed: {dict(kills)}, started by resume: {dict(starts)}, restarts: {dict(composition.restarts)}")
 
 
-def store_of(storage: str, driver: subprocess.Popen[bytes]) -> OptunaStore:
-    while True:
-        assert driver.poll() is None, "the driver ended too early"
+@contextmanager
+def helped(command: tuple[str, ...], environment: dict[str, str]) -> Iterator[Counter[str]]:
+    """Calls `tuner resume` again and again; counts the studies that it has started."""
+    over, starts = Event(), Counter[str]()
+
+    def help_often() -> None:
+        while not over.wait(HELP_SECONDS):
+            done = warm.call(command, environment)
+            assert done.returncode in (0, 1), done.stderr
+            assert "Traceback" not in done.stderr, done.stderr
+            starts.update(re.findall(r"(?m)^(\w+): submitted", done.stdout))
+
+    with ThreadPoolExecutor() as pool:
+        help_ = pool.submit(help_often)
         try:
-            return load_study(storage, "chaos")
-        except TunerError:
+            yield starts
+        finally:
+            over.set()
+        help_.result()
+
+
+def disturb(composition: Composition, settings: Settings) -> Counter[str]:
+    """Kills in an order of chance, and each time when every study has got further: one that never does is given up."""
+    random = Random(SEED)
+    kinds = [*islice(cycle(KINDS), KILLS)]
+    random.shuffle(kinds)
+    stores = [look(study, settings) for study in STUDIES]
+    for kind in kinds:
+        wait_for_progress(stores)
+        time.sleep(random.uniform(0, MOMENT_SECONDS))
+        while not kill(composition, kind, random):
+            time.sleep(0.1)
+    composition.wait_for("mlflow")
+    wait_for_progress(stores)
+    return Counter(kinds)
+
+
+def wait_for_progress(stores: list[OptunaStore]) -> None:
+    before, end = [store.progress() for store in stores], time.monotonic() + MOST_SECONDS
+    while any(store.progress() <= reached for store, reached in zip(stores, before, strict=True)):
+        assert time.monotonic() < end, "nobody has helped a study on"
+        time.sleep(0.5)
+
+
+def look(study: str, settings: Settings) -> OptunaStore:
+    """At a study that is in the database sooner or later, whenever that answers."""
+    while True:
+        try:
+            return load_study(settings.storage, study)
+        except (TunerError, SQLAlchemyError, StorageInternalError):
             time.sleep(0.5)
 
 
-def count_measurements(store: OptunaStore) -> int:
-    return sum(len(record.measurements) for record in store.records())
-
-
-def disturb(
-    composition: Composition, driver: subprocess.Popen[bytes], measured: Callable[[], int]
-) -> Counter[str]:
-    random = Random(SEED)
-    kinds = random.sample(KILLS, len(KILLS))
-    with ThreadPoolExecutor() as pool:
-        starts = []
-        for turn, kind in enumerate(kinds):
-            while measured() < turn * MEASUREMENTS_A_KILL or not kill(composition, kind, random):
-                assert driver.poll() is None, "the driver ended before the last kill"
-                time.sleep(0.1)
-            if kind not in TITLES:
-                starts.append(pool.submit(composition.start, kind))
-    for start in starts:
-        start.result()
-    return Counter(kinds)
+def is_finished(study: str, settings: Settings) -> bool:
+    store = look(study, settings)
+    return is_over(History(store.job, store.records()))
 
 
 def kill(composition: Composition, kind: str, random: Random) -> bool:
     """Whether there was anything to kill."""
-    if kind not in TITLES:
-        composition.kill(kind)
+    if kind not in PROCESSES:
+        composition.kill(random.choice([*NODES][1:]) if kind == "node" else kind)
         return True
-    nodes = NODES[1:] if kind == "raylet" else NODES
-    victims = [process for node in nodes for process in composition.family(node) if is_a(process, kind)]
+    victims = [process for node in NODES for process in composition.family(node) if is_a(process, kind)]
     if victims:
-        random.choice(victims).kill()
+        random.choice(sorted(victims, key=lambda process: process.pid)).kill()
     return bool(victims)
 
 
 def is_a(process: psutil.Process, kind: str) -> bool:
     try:
-        return TITLES[kind] in " ".join(process.cmdline())
+        return " ".join(process.cmdline()).startswith(PROCESSES[kind])
     except psutil.Error:
         return False
 
@@ -169,20 +236,16 @@ def story(record: Record) -> object:
     return record.trial, record.outcome, record.note, [(m.iteration, m.metrics) for m in record.measurements]
 
 
-def assert_mlflow_equals_the_study(
-    composition: Composition, environment: dict[str, str], folder: Path
-) -> None:
+def assert_mlflow_equals_the_study(settings: Settings, study: str, folder: Path) -> None:
     """Compares the runs that were disturbed, to the metric and the artifact, with the study drawn on a new server."""
-    storage, anew = environment["TUNER_STORAGE"], f"sqlite:///{folder}/anew.db"
-    app.sync_mlflow("chaos", Settings(Home(composition.folder), storage, anew, None))
-    study_id = load_study(storage, "chaos").id
-    shown = equal_projections(composition.url(5000), anew, "chaos", study_id)
+    anew = f"sqlite:///{folder}/anew.db"
+    app.sync_mlflow(study, replace(settings, tracking_uri=anew))
+    shown = equal_projections(settings.tracking_uri, anew, study, load_study(settings.storage, study).id)
     assert {"config.py", "changes.diff"} <= shown["trial 1"]["artifacts"].keys()
 
 
-def assert_nothing_is_left(composition: Composition, environment: dict[str, Any]) -> None:
-    kinds = ("rank", "actor")
-    while [p for p in marked(str(composition.folder)) if any(is_a(p, kind) for kind in kinds)]:
+def assert_nothing_is_left(composition: Composition, environment: dict[str, str]) -> None:
+    while [p for node in NODES for p in composition.family(node) for kind in PROCESSES if is_a(p, kind)]:
         time.sleep(0.1)
-    command = [sys.executable, "-c", LEFT_OVER, environment["RAY_ADDRESS"]]
+    command = [sys.executable, "-c", LEFT_OVER, f"{HOST}:{composition.ports[6379]}"]
     assert subprocess.check_output(command, env=environment, text=True) == "0 0.0\n"

@@ -175,11 +175,16 @@ def test_studies_of_one_name_stay_apart(uri: str, database: Path, job: JobSpec) 
     assert len(runs(uri, job)) == 4
 
 
-def test_job_with_a_larger_budget_goes_on(uri: str, database: Path, job: JobSpec) -> None:
-    tracker(uri, database, job).begin([])
-    larger = job.model_copy(update={"budget": job.budget.model_copy(update={"trials": 99})})
-    tracker(uri, database, larger).begin([])
+def test_job_with_another_budget_goes_on_in_this_driver_and_the_next(
+    uri: str, database: Path, job: JobSpec
+) -> None:
+    shown = tracker(uri, database, job)
+    shown.begin([])
+    shown.job = job.model_copy(update={"budget": job.budget.model_copy(update={"trials": 99})})
+    shown.changed(STUDY[0])
     assert [run.data.tags["budget.trials"] for run in parents(uri, job)] == ["99"]
+    tracker(uri, database, job).begin(STUDY)
+    assert [run.data.tags["budget.trials"] for run in parents(uri, job)] == ["4"]
 
 
 def test_deleted_experiment_and_trial_come_back(uri: str, database: Path, job: JobSpec) -> None:

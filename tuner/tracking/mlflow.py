@@ -16,6 +16,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.errors import TunerError, Unreadable
+from tuner.spec.job import JobSpec
 from tuner.spec.trial import Record
 from tuner.tracking.dashboard import is_server
 from tuner.tracking.mlflow_runs import StudyRuns
@@ -87,6 +88,7 @@ class MlflowTracker:
     def __init__(self, server: Server, study_id: str, read: Callable[[], Sources]) -> None:
         self._server, self._study_id, self._read = server, study_id, read
         self._runs: StudyRuns | None = None
+        self._job: JobSpec | None = None
         self._news, self._over = Event(), Event()
         self._told: int | str | None = None
         self._study = "STUDY"
@@ -136,7 +138,8 @@ class MlflowTracker:
         return sources
 
     def _write(self, sources: Sources) -> StudyRuns:
-        self._runs = self._runs or self._server.open(self._study_id, sources)
+        if self._runs is None or self._job != sources.job:  # its budget was changed
+            self._runs, self._job = self._server.open(self._study_id, sources), sources.job
         self._runs.write(sources)
         ended = sum(record.outcome is not None for record in sources.records)
         is_due = time.monotonic() >= self._next_report and ended != self._ended
