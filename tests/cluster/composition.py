@@ -22,6 +22,8 @@ from tuner.servers.ports import free_ports
 from tuner.servers.processes import MARK, end_all, marked
 
 HOST = "127.0.0.1"
+NODES = ("left", "right")
+"""The nodes besides the head."""
 USUAL_PORTS = (5432, 5000, 6379, 8265, 52365)
 SECRETS = {
     "POSTGRES_PASSWORD": "letters1",
@@ -29,6 +31,8 @@ SECRETS = {
     "MLFLOW_PASSWORD": "letters2letters2",
     "MLFLOW_SECRET_KEY": "letters3letters3",
 }
+SOONER = {"RAY_raylet_liveness_self_check_interval_ms": "500"}
+"""Has a node hear within a second that its head was killed and is another now; in containers within ten."""
 POSTGRES = next(Path("/usr/lib/postgresql").glob("*/bin"), None)
 """PostgreSQL's programs, as Debian's package has them."""
 
@@ -69,7 +73,7 @@ class Composition:
             "PGPORT": str(self.ports[5432]),
             "PGPASSWORD": SECRETS["POSTGRES_PASSWORD"],
         }
-        mark = {MARK: self._mark(service), "SPT_NOENV": "1"}
+        mark = {MARK: self._mark(service), "SPT_NOENV": "1", **SOONER}
         of_the_service: dict[str, str] = self.services[service]["environment"]
         return clean_environment() | of_the_image | mark | of_the_service
 

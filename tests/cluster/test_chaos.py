@@ -6,13 +6,11 @@ KILLS says how often; servers and nodes start again by themselves, as Compose an
 import gc
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,14 +25,13 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from tests import warm
-from tests.cluster.composition import HOST, POSTGRES, Composition
+from tests.cluster.composition import HOST, NODES, POSTGRES, Composition
 from tests.conftest import ROOT, JobFile, Tuner
 from tests.projection import equal_projections
 from tests.undisturbed import undisturbed
 from tuner import app
 from tuner.errors import TunerError
 from tuner.files.paths import Home
-from tuner.servers.ports import free_ports
 from tuner.settings import Settings
 from tuner.spec.trial import Outcome, Record
 from tuner.spec.yaml_files import read_job
@@ -44,20 +41,23 @@ from tuner.store.studies import load_study
 from tuner.study.history import History
 from tuner.study.replication import is_over
 
-KILLS = int(os.environ.get("KILLS", "5"))
+KILLS = int(os.environ.get("KILLS", "4"))
 KINDS = ("driver", "head", "node", "postgres", "rank", "mlflow", "actor")
 """What is killed, in turn; the order, the moments and the victims are drawn."""
-PROCESSES = {"driver": "python -m tuner run", "rank": "ray::_Rank", "actor": "ray::ResourceTrainable"}
+PROCESSES = {
+    "driver": ("python -m tuner run",),
+    "rank": ("ray::_Rank",),
+    "actor": ("ray::GangTrainable", "ray::ResourceTrainable"),
+}
 """How the command lines begin of what is a process in a node."""
-NODES = {"head": None, "left": "127.0.0.2", "right": "127.0.0.3"}
-"""With addresses of their own; the head's is the machine's."""
 STUDIES = {"lark": (5, 2), "wren": (4, 1)}
 """With the seed, by which one of the first trials diverges, and the ranks of a trial."""
 SEED = 61
-MOMENT_SECONDS, HELP_SECONDS, MOST_SECONDS = 2, 3, 300
+MOMENT_SECONDS, HELP_SECONDS, MOST_SECONDS = 2, 5, 300
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.xdist_group("compose"),
     pytest.mark.timeout(600 + MOST_SECONDS * KILLS),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # SQLAlchemy leaves connections to the collector
     pytest.mark.skipif(POSTGRES is None, reason="needs PostgreSQL, as Debian's package has it"),
@@ -73,30 +73,12 @@ print(len(groups), ray.cluster_resources()["CPU"] - ray.available_resources()["C
 
 
 @pytest.fixture
-def composition() -> Iterator[Composition]:
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    folder.chmod(0o755)
-    composition = Composition.read(folder)
-    try:
-        composition.start_postgres()
-        node = ("--num-cpus=1", "--object-store-memory=100000000")
-        ports = ("--min-worker-port=0", "--max-worker-port=0")
-        client, agent = free_ports(0, 0)
-        own = (f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}")
-        with ThreadPoolExecutor() as pool:
-            mlflow = pool.submit(composition.start, "mlflow")
-            composition.start("head", *node, *ports, *own, f"--temp-dir={folder / 'head'}")
-            for name, address in NODES.items():
-                if address:
-                    composition.start_node(name, address, *node, *ports)
-            mlflow.result()
-        for service in ("postgres", "mlflow", *NODES):
-            composition.keep(service)
-        yield composition
-        gc.collect()  # connections of the test's own, which nobody closes
-    finally:
-        composition.end()
-        shutil.rmtree(folder)
+def lab(composition: Composition) -> Iterator[Composition]:
+    """Whose servers and nodes start again by themselves."""
+    for service in ("postgres", "mlflow", "head", *NODES):
+        composition.keep(service)
+    yield composition
+    gc.collect()  # connections of the test's own, which nobody closes
 
 
 def chaos_job(job_file: JobFile, folder: Path, study: str, seconds_per_iteration: float) -> Path:
@@ -122,27 +104,27 @@ def chaos_job(job_file: JobFile, folder: Path, study: str, seconds_per_iteration
 
 
 def test_two_studies_whose_parts_are_all_killed_end_like_ones_left_alone(
-    composition: Composition,
+    lab: Composition,
     job_file: JobFile,
     tuner: Tuner,
     home: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    environment = composition.environment("resume")
+    environment = lab.environment("resume")
     del environment["TUNER_HOME"]  # the command line's own counts
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, environment[name])
-    settings = Settings(Home(home), environment["TUNER_STORAGE"], composition.url(5000), None)
-    cluster = ("--address", composition.url(8265))
+    settings = Settings(Home(home), environment["TUNER_STORAGE"], lab.url(5000), None)
+    cluster = ("--address", lab.url(8265))
     for study in STUDIES:
         tuner("submit", chaos_job(job_file, tmp_path, study, 0.01), *cluster, **environment)
     with helped(("--home", str(home), "resume", *cluster), environment) as starts:
-        kills = disturb(composition, settings)
+        kills = disturb(lab, settings)
         for study in STUDIES:
             tuner("budget", study, "--trials", len(look(study, settings).records()), **environment)
-        while drivers(settings.storage) or not all(is_finished(study, settings) for study in STUDIES):
-            time.sleep(0.5)
+        wait_until(lambda: all(is_finished(study, settings) for study in STUDIES))
+        wait_until(lambda: not drivers(settings.storage))
     outcomes = set()
     for study in STUDIES:
         records = look(study, settings).records()
@@ -152,8 +134,8 @@ def test_two_studies_whose_parts_are_all_killed_end_like_ones_left_alone(
         outcomes |= {record.outcome for record in calm}
         assert_mlflow_equals_the_study(settings, study, tmp_path)
     assert outcomes == {Outcome.COMPLETED, Outcome.DIVERGED}
-    assert_nothing_is_left(composition, environment)
-    print(f"killed: {dict(kills)}, started by resume: {dict(starts)}, restarts: {dict(composition.restarts)}")
+    assert_nothing_is_left(lab, environment)
+    print(f"killed: {dict(kills)}, started by resume: {dict(starts)}, restarts: {dict(lab.restarts)}")
 
 
 @contextmanager
@@ -174,10 +156,10 @@ def helped(command: tuple[str, ...], environment: dict[str, str]) -> Iterator[Co
             yield starts
         finally:
             over.set()
-        help_.result()
+            help_.result()
 
 
-def disturb(composition: Composition, settings: Settings) -> Counter[str]:
+def disturb(lab: Composition, settings: Settings) -> Counter[str]:
     """Kills in an order of chance, and each time when every study has got further: one that never does is given up."""
     random = Random(SEED)
     kinds = [*islice(cycle(KINDS), KILLS)]
@@ -186,16 +168,21 @@ def disturb(composition: Composition, settings: Settings) -> Counter[str]:
     for kind in kinds:
         wait_for_progress(stores)
         time.sleep(random.uniform(0, MOMENT_SECONDS))
-        while not kill(composition, kind, random):
+        while not kill(lab, kind, random):
             time.sleep(0.1)
-    composition.wait_for("mlflow")
+    lab.wait_for("mlflow")
     wait_for_progress(stores)
     return Counter(kinds)
 
 
 def wait_for_progress(stores: list[OptunaStore]) -> None:
-    before, end = [store.progress() for store in stores], time.monotonic() + MOST_SECONDS
-    while any(store.progress() <= reached for store, reached in zip(stores, before, strict=True)):
+    before = [store.progress() for store in stores]
+    wait_until(lambda: all(store.progress() > reached for store, reached in zip(stores, before, strict=True)))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + MOST_SECONDS
+    while not condition():
         assert time.monotonic() < end, "nobody has helped a study on"
         time.sleep(0.5)
 
@@ -214,15 +201,22 @@ def is_finished(study: str, settings: Settings) -> bool:
     return is_over(History(store.job, store.records()))
 
 
-def kill(composition: Composition, kind: str, random: Random) -> bool:
-    """Whether there was anything to kill."""
-    if kind not in PROCESSES:
-        composition.kill(random.choice([*NODES][1:]) if kind == "node" else kind)
-        return True
-    victims = [process for node in NODES for process in composition.family(node) if is_a(process, kind)]
-    if victims:
-        random.choice(sorted(victims, key=lambda process: process.pid)).kill()
-    return bool(victims)
+def kill(lab: Composition, kind: str, random: Random) -> bool:
+    """Whether there was anything to kill; of nodes one that trains, if there is one."""
+    if kind == "node":
+        training = [node for node in NODES if found(lab, "rank", node)]
+        lab.kill(random.choice(training or NODES))
+    elif kind not in PROCESSES:
+        lab.kill(kind)
+    elif victims := found(lab, kind, "head", *NODES):
+        random.choice(victims).kill()
+    else:
+        return False
+    return True
+
+
+def found(lab: Composition, kind: str, *services: str) -> list[psutil.Process]:
+    return [process for service in services for process in lab.family(service) if is_a(process, kind)]
 
 
 def is_a(process: psutil.Process, kind: str) -> bool:
@@ -244,8 +238,7 @@ def assert_mlflow_equals_the_study(settings: Settings, study: str, folder: Path)
     assert {"config.py", "changes.diff"} <= shown["trial 1"]["artifacts"].keys()
 
 
-def assert_nothing_is_left(composition: Composition, environment: dict[str, str]) -> None:
-    while [p for node in NODES for p in composition.family(node) for kind in PROCESSES if is_a(p, kind)]:
-        time.sleep(0.1)
-    command = [sys.executable, "-c", LEFT_OVER, f"{HOST}:{composition.ports[6379]}"]
+def assert_nothing_is_left(lab: Composition, environment: dict[str, str]) -> None:
+    wait_until(lambda: not any(found(lab, kind, "head", *NODES) for kind in PROCESSES))
+    command = [sys.executable, "-c", LEFT_OVER, f"{HOST}:{lab.ports[6379]}"]
     assert subprocess.check_output(command, env=environment, text=True) == "0 0.0\n"

@@ -1,15 +1,11 @@
 """The services of docker/compose.yaml work together."""
 
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 from urllib.error import HTTPError
 
 import psutil
@@ -33,26 +29,6 @@ print(sum(node["Alive"] for node in ray.nodes()), ray.cluster_resources()["GPU"]
 """
 
 
-@pytest.fixture(scope="module")
-def composition() -> Iterator[Composition]:
-    # Not in pytest's folder, which PostgreSQL's user may not enter.
-    folder = Path(tempfile.mkdtemp(prefix="compose-"))
-    folder.chmod(0o755)
-    composition = Composition.read(folder)
-    try:
-        composition.start_postgres()
-        composition.start("mlflow")
-        client, agent = free_ports(0, 0)
-        one_of_two = ["--min-worker-port=0", "--max-worker-port=0", "--num-cpus=1"]
-        ports = [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
-        composition.start("head", *one_of_two, f"--temp-dir={folder / 'head'}", *ports)
-        composition.start("worker", *one_of_two, f"--temp-dir={folder / 'worker'}", "--num-gpus=1")
-        yield composition
-    finally:
-        composition.end()
-        shutil.rmtree(folder)
-
-
 def count_nodes(composition: Composition, **changes: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", COUNT_NODES, f"{HOST}:{composition.ports[6379]}"]
     environment = composition.environment("head") | changes
@@ -73,9 +49,9 @@ def status(url: str, **headers: str) -> int:
         return refusal.code
 
 
-def test_the_worker_joins_the_head(composition: Composition) -> None:
+def test_workers_join_the_head(composition: Composition) -> None:
     done = count_nodes(composition)
-    assert done.stdout == "2 1.0\n", done.stderr
+    assert done.stdout == "3 1.0\n", done.stderr
 
 
 def test_ray_refuses_who_has_no_token(composition: Composition) -> None:
