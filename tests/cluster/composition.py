@@ -94,7 +94,7 @@ class Composition:
         while subprocess.run(check, env=environment, capture_output=True, check=False).returncode:
             assert self.restarts[service] or self.processes[service].poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
-            time.sleep(0.2)
+            time.sleep(1)  # the check itself is a process that takes a while
 
     def keep(self, service: str) -> None:
         """Starts the service again whenever it has ended, as `restart: unless-stopped` has it."""

@@ -53,7 +53,7 @@ PROCESSES = {
 STUDIES = {"lark": (5, 2), "wren": (4, 1)}
 """With the seed, by which one of the first trials diverges, and the ranks of a trial."""
 SEED = 61
-MOMENT_SECONDS, HELP_SECONDS, MOST_SECONDS = 2, 5, 300
+MOMENT_SECONDS, HELP_SECONDS, MOST_SECONDS = 2, 10, 300
 
 pytestmark = [
     pytest.mark.cluster,
@@ -184,7 +184,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + MOST_SECONDS
     while not condition():
         assert time.monotonic() < end, "nobody has helped a study on"
-        time.sleep(0.5)
+        time.sleep(1)
 
 
 def look(study: str, settings: Settings) -> OptunaStore:
