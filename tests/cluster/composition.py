@@ -118,10 +118,12 @@ class Composition:
             str(data),
             "--username=tuner",
             "--auth=scram-sha-256",
+            "--no-sync",
             f"--pwfile={password}",
         ]
         self._call("postgres", [*as_user, *initdb])
-        self.services["postgres"]["command"] = [*as_user, "postgres", "-D", data, "-k", data, "-h", HOST]
+        options = ["-D", data, "-k", data, "-h", HOST, "-c", "fsync=off"]
+        self.services["postgres"]["command"] = [*as_user, "postgres", *options]
         self.start("postgres")
         self._call("postgres", ["createdb", "--username=tuner", "studies"])
         self._call("postgres", [str(ROOT / "docker" / "databases.sh")])
