@@ -19,7 +19,7 @@ import yaml
 
 from tests.conftest import ROOT, clean_environment
 from tuner.servers.ports import free_ports
-from tuner.servers.processes import MARK, end_all, marked
+from tuner.servers.processes import MARK, marked
 
 HOST = "127.0.0.1"
 NODES = ("left", "right")
@@ -122,7 +122,13 @@ class Composition:
             f"--pwfile={password}",
         ]
         self._call("postgres", [*as_user, *initdb])
-        options = ["-D", data, "-k", data, "-h", HOST, "-c", "fsync=off"]
+        killed = [
+            "-c",
+            "fsync=off",
+            "-c",
+            "dynamic_shared_memory_type=mmap",
+        ]  # killed, it leaves no files elsewhere
+        options = ["-D", data, "-k", data, "-h", HOST, *killed]
         self.services["postgres"]["command"] = [*as_user, "postgres", *options]
         self.start("postgres")
         self._call("postgres", ["createdb", "--username=tuner", "studies"])
@@ -157,9 +163,8 @@ class Composition:
     def end(self) -> None:
         with self._starting:
             self._is_over = True
-        for service in self.processes.keys() - {"postgres"}:
+        for service in self.processes:
             self.kill(service)
-        end_all(self._mark("postgres"))  # killed, it would leave its shared memory
         for keeper in self._keepers:
             keeper.join()
         for process in self.processes.values():
