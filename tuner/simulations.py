@@ -114,7 +114,7 @@ def forecast(job: JobSpec, folder: Path | None = None) -> Forecast | None:
     """Simulates searches of a job over the recorded curves of the same parameters; None where there are none.
 
     Rungs become the nearest recorded ones, as shares of the full length. Of several files that with the most
-    measurements is taken.
+    measurements is taken, of those that have as many the first by name.
     """
     from tuner.simulation.surrogate import Surrogate
     from tuner.training.config import config as configs

@@ -33,17 +33,11 @@ from tuner.study.study import Study
 from tuner.training.config import config as configs
 
 ROOT = Path(__file__).parents[2]
-JOBS = {
-    "camvid_nano": "camvid_curves",
-    "camvid_pvt": "record_camvid_pvt",
-    "toy_pvt": "record_toy_pvt",
-    "camvid_recipe": "record_camvid_recipe",
-}
-"""The job of each file of recorded curves."""
 RECORDED = [
-    (ROOT / "configs" / "jobs" / f"{JOBS[file.stem]}.yaml", file)
+    (ROOT / "configs" / "jobs" / f"record_{file.stem}.yaml", file)
     for file in sorted((ROOT / "configs" / "curves").glob("*.jsonl"))
 ]
+"""Each file of recorded curves, after the job that it was recorded for."""
 STUDIES, TRIALS, NEAR = 30, 60, 0.5
 GPUS = (1, 4, 16)
 FINISHED = 3

@@ -14,8 +14,8 @@ import pytest
 from tests.conftest import JobFile
 from tests.hostile import hostile
 from tests.loop import DEFAULT
-from tuner import app
 from tuner.cli import main
+from tuner.cluster import submission
 from tuner.files.paths import Home
 from tuner.spec.yaml_files import read_job
 from tuner.store.studies import open_study
@@ -28,7 +28,7 @@ PRINTED = 250_000
 @pytest.fixture
 def _surroundings(monkeypatch: pytest.MonkeyPatch, job_file: JobFile, home: Path) -> None:
     """A database that holds a study, and a cluster that takes all."""
-    monkeypatch.setattr(app, "_send", lambda *_: "sent-1")
+    monkeypatch.setattr(submission, "send", lambda *_: "sent-1")
     job = read_job(job_file(name="s0"))
     open_study(Home(home).storage, job, {"data": "abc"}, DEFAULT)
 

@@ -52,7 +52,7 @@ def test_a_wrong_yaml_is_told_before_any_library_is_loaded(job_file: JobFile, ho
     wrong = job_file(sampler="tpe")
     commands = [f"{name} {wrong}" for name in ("check", "plan", "run", "submit")]
     commands.append(f"record {wrong} --to {home}/curves.jsonl")
-    commands.append(f"simulate {wrong} --curves {ROOT}/configs/curves/camvid_nano.jsonl")
+    commands.append(f"simulate {wrong} --curves {ROOT}/configs/curves/camvid_pvt.jsonl")
     assert loaded(home, *commands) == set()
     assert not home.exists()
 

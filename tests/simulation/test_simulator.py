@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import exp, log10
 from pathlib import Path
 from random import Random
+from statistics import stdev
 
 import pytest
 
@@ -143,13 +144,15 @@ def test_curves_of_another_job_are_refused_with_their_line(job: JobSpec) -> None
         Surrogate(job, recorded(job)[:2])
 
 
-def test_the_curves_that_come_along_hold_every_rung_of_their_job() -> None:
-    job = read_job(ROOT / "configs/jobs/camvid_curves.yaml", images_are_here=False)
-    records = curves.read(ROOT / "configs/curves/camvid_nano.jsonl")
+@pytest.mark.parametrize("name", [file.stem for file in sorted((ROOT / "configs/curves").glob("*.jsonl"))])
+def test_the_curves_that_come_along_hold_every_rung_of_their_job(name: str) -> None:
+    job = read_job(ROOT / f"configs/jobs/record_{name}.yaml", images_are_here=False)
+    records = curves.read(ROOT / f"configs/curves/{name}.jsonl")
     assert len({str(record.trial.params) for record in records}) >= 48
     assert {record.trial.seed for record in records} == {0, 1}
     assert all(tuple(m.iteration for m in r.measurements) == job.fidelity.evaluation_points for r in records)
-    assert Surrogate(job, records).error < 0.5
+    ends = [record.value(job.objective.metric) for record in records]
+    assert Surrogate(job, records).error < 0.75 * stdev([end for end in ends if end is not None])
 
 
 def test_the_command_tells_what_a_search_would_cost(job_file: JobFile, job: JobSpec, tmp_path: Path) -> None:
