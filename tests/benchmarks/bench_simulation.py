@@ -143,9 +143,13 @@ def costs(job: JobSpec, surrogate: Surrogate, gpus: int) -> Table:
 
 def _add_row(table: Table, name: str, reached: list[float], spent: list[float], short: list[float]) -> None:
     low, middle, high = _quartiles(reached)
-    half = f"{low:.2f} … {high:.2f}" if high < NEVER else f"{low:.2f} … never"
     never, in_all = str(reached.count(inf)), f"{median(spent):.1f}"
-    table.add_row(name, f"{middle:.2f}", half, never, in_all, f"{median(short):.2f}")
+    half = f"{_cost(low)} … {_cost(high)}"
+    table.add_row(name, _cost(middle), half, never, in_all, f"{median(short):.2f}")
+
+
+def _cost(reached: float) -> str:
+    return f"{reached:.2f}" if reached < NEVER / 2 else "never"
 
 
 def _add_ratio(table: Table, ours: list[float], earlier: list[float]) -> None:
