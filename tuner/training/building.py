@@ -21,14 +21,14 @@ def begin_build(config: Config, source: str) -> Problems:
         return list
     pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
     building = pool.submit(build, config, source)
-    pool.shutdown(wait=False)  # its process ends when it has built
 
     def problems() -> list[Problem]:
-        try:
-            return building.result()
-        except BrokenProcessPool:
-            died = "the process that builds it once died, as it does when memory is short: --no-build leaves it out"
-            return [Problem(source, died)]
+        with pool:  # a pool that nobody waits for may end while Python does, which Python then reports
+            try:
+                return building.result()
+            except BrokenProcessPool:
+                died = "the process that builds it once died, as it does when memory is short: --no-build leaves it out"
+                return [Problem(source, died)]
 
     return problems
 
