@@ -41,7 +41,7 @@ from tuner.store.studies import load_study
 from tuner.study.history import History
 from tuner.study.replication import is_over
 
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "3"))
 KINDS = ("driver", "head", "node", "postgres", "rank", "mlflow", "actor")
 """What is killed, in turn; the order, the moments and the victims are drawn."""
 PROCESSES = {

@@ -16,14 +16,15 @@ from tests.own_code import imported_from, leaves_a_note, write_own_code
 from tuner.files.paths import Home
 from tuner.sizing.custom_imports import importing
 from tuner.training.config import config as configs
+from tuner.training.data.toy import draw
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("local")]
 
 SHORT = {
     "name": "short",
-    "budget": {"trials": 6},
+    "budget": {"trials": 4},
     "fidelity": {"iterations": 6, "rungs": [2, 6]},
-    "resources": {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1},
+    "resources": {"gpus_per_trial": 0, "ranks": 1, "global_batch": 4, "concurrent": 1},
 }
 
 
@@ -42,7 +43,7 @@ def test_a_job_is_submitted_finishes_and_its_export_trains(
     url: str,
 ) -> None:
     toys = tmp_path / "toys"
-    tuner_inside("toy", toys)
+    draw(toys, images=4, validation=1)
     own, note = tmp_path / "own", tmp_path / "note"
     job = job_file(**SHORT, config=str(config_with_own_code(own, note)))
     done = tuner("submit", job, "--data-root", toys, "--wait", TUNER_CHECKPOINTS=url)
@@ -53,7 +54,7 @@ def test_a_job_is_submitted_finishes_and_its_export_trains(
     assert tuner_inside("resume").stdout == "short: left alone: it is over\n"
     status = json.loads(tuner_inside("status", "short", "--json").stdout)
     outcomes = [trial["outcome"] for trial in status["trials"]]
-    assert len(outcomes) == 6
+    assert len(outcomes) == 4
     assert "pruned" in outcomes
     assert None not in outcomes
     assert len({trial["trial"]["params"]["centers"] for trial in status["trials"]}) >= 2

@@ -7,9 +7,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,15 @@ from tuner.store.studies import load_study, studies
 from tuner.store.summaries import standings
 
 pytestmark = pytest.mark.cluster
+
+HOLD = """
+import sys, ray
+from ray.util.placement_group import placement_group
+ray.init(sys.argv[1], log_to_driver=False)
+ray.get(placement_group([{"CPU": 1}]).ready())
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -174,40 +183,35 @@ def test_a_study_given_a_trial_more_and_paused_ends_soon_and_goes_on_like_one_le
     assert [record.last and record.last.seconds_lost for record in records] == [0] * 3
 
 
-def test_two_studies_share_a_ray_and_one_that_finds_no_room_waits_and_is_told_so(
+def test_a_study_that_finds_no_room_waits_and_is_told_so(
     tuner_inside: Tuner,
     ray_address: str,
     job_file: JobFile,
-    synthetic: Callable[..., str],
     home: Path,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of two CPUs the long one holds one, the short one needs one, the wide one both."""
+    """Of two CPUs another user of the cluster holds one, the study needs both."""
     monkeypatch.setattr(waiting, "PATIENCE", 1.0)
     both = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
-    slow = synthetic(seconds_per_iteration=0.002)
-    long, short = job_file(config=slow, budget={"trials": 99}), job_file(name="short", budget={"trials": 1})
-    driver = started(other := tmp_path / "other", long, RAY_ADDRESS=ray_address, RAY_AUTH_MODE="token")
-    while (before := progress_of(other)) == 0:
-        assert driver.poll() is None, "the long one ended before the others began"
-        time.sleep(0.05)
-    tuner_inside("run", short, RAY_ADDRESS=ray_address)
-    assert driver.poll() is None
-    assert progress_of(other) > before
-
-    storage = Home(home).storage
-    with ThreadPoolExecutor() as pool:
-        told = pool.submit(
-            until_it_waits, storage, "wide", lambda: ask(Home(other).storage, "syn", "pause", {})
-        )
-        wide = job_file(name="wide", budget={"trials": 1}, resources=both)
-        tuner_inside("run", wide, RAY_ADDRESS=ray_address)
+    job, storage = job_file(budget={"trials": 1}, resources=both), Home(home).storage
+    with another_user(ray_address) as leave, ThreadPoolExecutor() as pool:
+        told = pool.submit(until_it_waits, storage, "syn", leave)
+        tuner_inside("run", job, RAY_ADDRESS=ray_address)
         assert told.result()
-    assert driver.wait(timeout=90) == 1
-    found = [trials(tuner_inside, study)[0]["outcome"] for study in ("short", "wide")]
-    assert found == ["completed", "completed"]
-    assert not is_waiting(storage, "wide")
+    assert trials(tuner_inside)[0]["outcome"] == "completed"
+    assert not is_waiting(storage, "syn")
+
+
+@contextmanager
+def another_user(address: str) -> Iterator[Callable[[], None]]:
+    """Holds a CPU of the cluster until told to leave."""
+    environment = clean_environment() | {"RAY_AUTH_MODE": "token"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", HOLD, address], env=environment, **pipes) as user:
+        assert user.stdout
+        assert user.stdin
+        assert user.stdout.readline() == b"held\n"
+        yield user.stdin.close
 
 
 def until_it_waits(storage: str, study: str, then: Callable[[], None]) -> bool:
@@ -222,11 +226,6 @@ def until_it_waits(storage: str, study: str, then: Callable[[], None]) -> bool:
 def is_waiting(storage: str, study: str) -> bool:
     facts = {each.study: each.facts for each in standings(storage)}.get(study)
     return bool(facts and facts["is_waiting"])
-
-
-def progress_of(home: Path) -> int:
-    storage = Home(home).storage
-    return load_study(storage, "syn").progress() if "syn" in studies(storage) else 0
 
 
 def run_until_killed(home: Path, job: Path, rows: int) -> None:

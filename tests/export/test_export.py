@@ -39,7 +39,11 @@ from tuner.training.config import config as configs
 from tuner.training.data.toy import draw
 from tuner.training.exported.alone import moved
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.xdist_group("an export"),  # of one study, which takes seconds to train
+]
 UNVERIFIED = Asked(verification="none")
 
 
