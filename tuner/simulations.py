@@ -18,7 +18,7 @@ from tuner.sizing.plan import Forecast
 from tuner.sizing.trial_config import default_params, trial_config
 from tuner.spec.job import Budget, Fidelity, JobSpec, Resources, Search
 from tuner.spec.space import Params
-from tuner.spec.trial import Measurement, Record, Trial
+from tuner.spec.trial import Measurement, Outcome, Record, Trial
 from tuner.spec.yaml_files import read_job
 from tuner.study.history import History
 from tuner.study.replication import best
@@ -31,6 +31,8 @@ GAINS = (0.5, 1.0)
 """The gains over the default whose chance a plan tells."""
 STUDIES = 10
 """The searches that a plan simulates: a second or so each."""
+ENOUGH = 5
+"""The drawings for each parameter without which curves say too little of a space to plan by."""
 
 
 def record(
@@ -164,7 +166,7 @@ def _searched(job: JobSpec, default: Params, surrogate: "Surrogate", seed: int) 
 
 def _fitting(job: JobSpec, file: Path) -> Sequence[Record]:
     """Returns the completed trainings of a file that varied the job's parameters within its choices."""
-    records = [r for r in curves.read(file) if r.measurements]
+    records = [r for r in curves.read(file) if r.outcome is Outcome.COMPLETED]
     space = job.space
     fits = all(
         r.trial.params.keys() == space.parameters.keys()
@@ -172,7 +174,8 @@ def _fitting(job: JobSpec, file: Path) -> Sequence[Record]:
         for r in records
     )
     has_metric = all(r.value(job.objective.metric) is not None for r in records)
-    return records if fits and has_metric and len(records) > 2 else ()
+    drawings = {tuple(r.trial.params.values()) for r in records}
+    return records if fits and has_metric and len(drawings) >= ENOUGH * len(space.parameters) else ()
 
 
 def _nearest(fidelity: Fidelity, recorded: Sequence[int]) -> Iterator[int]:

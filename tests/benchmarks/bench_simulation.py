@@ -34,10 +34,15 @@ from tuner.training.config import config as configs
 
 ROOT = Path(__file__).parents[2]
 RECORDED = [
-    (ROOT / "configs" / "jobs" / f"record_{file.stem}.yaml", file)
-    for file in sorted((ROOT / "configs" / "curves").glob("*.jsonl"))
+    (ROOT / "configs" / "jobs" / f"{job}.yaml", ROOT / "configs" / "curves" / f"{file}.jsonl")
+    for job, file in (
+        ("record_camvid_pvt", "camvid_pvt"),
+        ("record_camvid_recipe", "camvid_recipe"),
+        ("results_finished", "results_finished"),
+        ("record_toy_pvt", "toy_pvt"),
+    )
 ]
-"""Each file of recorded curves, after the job that it was recorded for."""
+"""Each file of curves that searches are simulated over, after the job that it was recorded for."""
 STUDIES, TRIALS, NEAR = 30, 60, 0.5
 GPUS = (1, 4, 16)
 FINISHED = 3

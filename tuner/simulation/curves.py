@@ -23,25 +23,37 @@ def record(trials: Iterable[Trial], train: Train, file: Path) -> Iterator[Record
             continue
         recorded = _trained(trial, train)
         with file.open("a") as lines:
-            lines.write(_line(recorded))
+            lines.write(line(recorded))
         yield recorded
 
 
 def read(file: Path) -> list[Record]:
-    """Returns the recorded trainings; a record's trial has the number of its line. Raises BadInput."""
+    """Returns the recorded trainings; one of no study has the number of its line. Raises BadInput."""
     try:
         lines = file.read_text().splitlines(keepends=True)
     except OSError as error:
         raise BadInput.of(str(file), f"cannot be read: {error.strerror}") from error
     records, problems = [], []
-    for number, line in enumerate(lines):
+    for number, text in enumerate(lines):
         try:
-            records.append(_record(number, json.loads(line)))
+            records.append(_record(number, json.loads(text)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             problems.append(f"line {number + 1}: is no recorded training: {error}")
     if problems:
         raise BadInput.of(str(file), *problems)
     return records
+
+
+def line(record: Record) -> str:
+    """Returns a training as a line of such a file, without the IoU of single classes."""
+    content = {
+        "params": record.trial.params,
+        "seed": record.trial.seed,
+        "outcome": record.outcome,
+        "note": record.note,
+        "measurements": [[m.iteration, _means(m.metrics), round(m.seconds, 3)] for m in record.measurements],
+    }
+    return json.dumps(content) + "\n"
 
 
 def _trained(trial: Trial, train: Train) -> Record:
@@ -53,17 +65,6 @@ def _key(params: Mapping[str, Value], seed: int) -> str:
     return json.dumps([params, seed], sort_keys=True)
 
 
-def _line(record: Record) -> str:
-    content = {
-        "params": record.trial.params,
-        "seed": record.trial.seed,
-        "outcome": record.outcome,
-        "note": record.note,
-        "measurements": [[m.iteration, _means(m.metrics), round(m.seconds, 3)] for m in record.measurements],
-    }
-    return json.dumps(content) + "\n"
-
-
 def _means(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in metrics.items() if not name.startswith("IoU.")}
 
@@ -71,7 +72,12 @@ def _means(metrics: Mapping[str, float]) -> dict[str, float]:
 def _record(number: int, content: Mapping[str, object]) -> Record:
     measurements = [Measurement(*facts) for facts in content["measurements"]]  # type: ignore[attr-defined]
     return Record(
-        trial=Trial(number, dict(content["params"]), int(content["seed"])),  # type: ignore[call-overload]
+        trial=Trial(
+            int(content.get("number", number)),  # type: ignore[call-overload]
+            dict(content["params"]),  # type: ignore[call-overload]
+            int(content["seed"]),  # type: ignore[call-overload]
+            content.get("replicate_of"),  # type: ignore[arg-type]
+        ),
         outcome=Outcome(content["outcome"]),
         measurements=tuple(measurements),
         note=str(content["note"]),

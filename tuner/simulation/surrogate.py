@@ -1,6 +1,6 @@
 """Predicts the learning curve of any params and seed from recorded curves."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import sqrt
 from random import Random
@@ -28,8 +28,8 @@ class Surrogate:
     Nearest neighbours in the unit cube of the space, weighted by a Gaussian of the width that predicts each
     recorded drawing best from all others. A seed's noise is one for all params, as they see the same samples:
     of each recorded seed, what its trainings differed from the mean over seeds, times a normal variable that
-    follows from the trial's seed. Trainings that failed, and drawings with fewer seeds than others, are left
-    out: nothing fails in a simulation.
+    follows from the trial's seed. Drawings with fewer seeds than others tell nothing of the noise. Trainings
+    that failed are left out: nothing fails in a simulation.
     """
 
     def __init__(self, job: JobSpec, records: Iterable[Record]) -> None:
@@ -37,12 +37,13 @@ class Surrogate:
         self._job, records = job, list(records)
         by_point = _tables(job, records)
         self._points = np.array(list(by_point))
-        tables = np.array(list(by_point.values()))
-        self._curves = tables.mean(axis=1)
-        seeds = tables.shape[1]
-        self._noise = (tables - self._curves[:, None])[:, :, 0] / sqrt(max(1, seeds - 1))
-        """The noise of each drawing, by seed and rung."""
-        self._signals = _signals(job, records, by_point, seeds)
+        self._curves = np.array([np.mean(table, axis=0) for table in by_point.values()])
+        seeds = max(map(len, by_point.values()))
+        repeated = {point: table for point, table in by_point.items() if len(table) == seeds}
+        self._repeated = np.array(list(repeated))
+        self._noise = _noise(np.array(list(repeated.values()))[:, :, 0])
+        """The noise of each drawing with the most seeds, by seed and rung."""
+        self._signals = _signals(job, records, by_point)
         self._evaluation = _evaluation_seconds(
             job.fidelity.evaluation_points, self._curves[:, 1].mean(axis=0)
         )
@@ -64,13 +65,14 @@ class Surrogate:
         Evaluations that it does without cost no time.
         """
         recorded = self._job.fidelity.evaluation_points
-        weights = self._weights(_point(self._job.space, trial.params))
+        point = _point(self._job.space, trial.params)
+        weights, noisy = self._weights(point), _weights(self._repeated, point, self._width)
         chance = Random(trial.seed)
         drawn = np.array([chance.gauss(0, 1) for _ in range(self._noise.shape[1])])
         values, seconds = np.tensordot(weights, self._curves, axes=1)
-        metrics = {self._job.objective.metric: values + drawn @ np.tensordot(weights, self._noise, axes=1)}
+        metrics = {self._job.objective.metric: values + drawn @ np.tensordot(noisy, self._noise, axes=1)}
         for name, (means, noise) in self._signals.items():
-            metrics[name] = weights @ means + drawn @ np.tensordot(weights, noise, axes=1)
+            metrics[name] = weights @ means + drawn @ np.tensordot(noisy, noise, axes=1)
         stops = [stop for stop in recorded if stop in (evaluation_points or recorded)]
         measurements = []
         for made, stop in enumerate(stops):
@@ -137,27 +139,32 @@ def _tables(job: JobSpec, records: Iterable[Record]) -> dict[tuple[float, ...], 
         tables.setdefault(tuple(_point(job.space, record.trial.params)), []).append(row)
     if len(tables) < 2:
         raise BadInput.of("curves", f"{len(tables)} drawings are too few: record more with `tuner record`")
-    seeds = max(map(len, tables.values()))
-    return {point: table for point, table in tables.items() if len(table) == seeds}
+    return tables
+
+
+def _noise(values: Array) -> Array:
+    """Returns by how much the trainings of each drawing differ from their mean, [drawings, seeds, rungs]."""
+    return (values - values.mean(axis=1)[:, None]) / sqrt(max(1, values.shape[1] - 1))  # type: ignore[no-any-return]
 
 
 def _signals(
-    job: JobSpec, records: Iterable[Record], points: Iterable[tuple[float, ...]], seeds: int
+    job: JobSpec, records: Iterable[Record], trained: Mapping[tuple[float, ...], Sequence[object]]
 ) -> dict[str, tuple[Array, Array]]:
-    """Returns the losses that all recorded trainings have at every rung: means by point, and the noise of its seeds."""
+    """Returns the losses that all recorded trainings have at every rung: means by drawing, and the seeds' noise."""
     found: dict[str, tuple[Array, Array]] = {}
-    stops = job.fidelity.evaluation_points
+    stops, seeds = job.fidelity.evaluation_points, max(map(len, trained.values()))
     for name in ("loss", "val_loss"):
-        tables: dict[tuple[float, ...], list[list[float]]] = {point: [] for point in points}
+        tables: dict[tuple[float, ...], list[list[float]]] = {point: [] for point in trained}
         for record in sorted(records, key=lambda record: record.trial.seed):
-            point = tuple(_point(job.space, record.trial.params))
             values = [record.value(name, stop) for stop in stops]
-            if record.outcome is Outcome.COMPLETED and point in tables and None not in values:
-                tables[point].append([float(value or 0.0) for value in values])
-        if name != job.objective.metric and all(len(each) == seeds for each in tables.values()):
-            trained = np.array(list(tables.values()))
-            means = trained.mean(axis=1)
-            found[name] = means, (trained - means[:, None]) / sqrt(max(1, seeds - 1))
+            if record.outcome is Outcome.COMPLETED and None not in values:
+                tables[tuple(_point(job.space, record.trial.params))].append(
+                    [float(v or 0.0) for v in values]
+                )
+        is_whole = all(len(tables[point]) == len(trainings) for point, trainings in trained.items())
+        if name != job.objective.metric and is_whole:
+            means = np.array([np.mean(table, axis=0) for table in tables.values()])
+            found[name] = means, _noise(np.array([each for each in tables.values() if len(each) == seeds]))
     return found
 
 
