@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from statistics import fmean, stdev
@@ -27,7 +28,7 @@ from tuner.spec.trial import Outcome, Record
 from tuner.spec.yaml_files import read_job
 from tuner.study.history import History
 from tuner.study.replication import judged
-from tuner.tracking.report import index, page, text
+from tuner.tracking.report import figures, index, page, text
 from tuner.tracking.report.comparison import arm, changes, class_gains
 from tuner.tracking.report.sentences import headline
 from tuner.tracking.report.spending import Lost, amount, lost, rung_worths, spent
@@ -153,6 +154,23 @@ def test_what_interruptions_threw_away_is_told_beside_the_costs(job: JobSpec) ->
 def test_a_cost_is_told_in_a_unit_that_a_person_reads(job: JobSpec) -> None:
     texts = [amount(job, hours) for hours in (0.0, 0.0052, 0.02, 0.5)]
     assert texts == ["0 GPU-minutes", "18.7 GPU-seconds", "1.2 GPU-minutes", "0.5 GPU-hours"]
+
+
+def test_a_screened_trial_stands_where_it_was_trained_not_where_it_was_given_up(job_file: JobFile) -> None:
+    job = read_job(job_file(search={"scheduler": "screen"}))
+    own = [
+        record(0, Outcome.COMPLETED, 20.0),
+        record(1, Outcome.PRUNED, 10.0),
+        record(2, Outcome.COMPLETED, 30.0),
+    ]
+    moments = [(0, 10), (1, 99), (20, 30)]
+    timed = [
+        replace(each, started=NOW + timedelta(minutes=first), ended=NOW + timedelta(minutes=last))
+        for each, (first, last) in zip(own, moments, strict=True)
+    ]
+    figure = figures.history(sources(job, timed))
+    spent_at = {trace.name: list(trace.x) for trace in figure.data}
+    assert spent_at["pruned"][0] < max(spent_at["completed"])
 
 
 def test_rungs_say_what_compared_the_trials_and_how_well_that_tells_the_end(job: JobSpec) -> None:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from tuner.spec.job import JobSpec
-from tuner.spec.trial import Record
+from tuner.spec.trial import Outcome, Record
 from tuner.tracking.report.comparison import ClassGain
 from tuner.tracking.report.sources import Sources
 from tuner.tracking.report.spending import hours, scale
@@ -32,9 +32,9 @@ ROW = 19
 
 
 def history(sources: Sources) -> go.Figure:
-    """Shows every trial of the search by what had been spent when it ended, and the best so far."""
+    """Shows every trial of the search by what had been spent when it was last trained, and the best so far."""
     metric, job = sources.job.objective.metric, sources.job
-    ended = sorted(_ended(sources.history.search), key=lambda record: record.ended.timestamp())  # type: ignore[union-attr]
+    ended = sorted(_ended(sources.history.search), key=lambda record: _last_trained(job, record))
     of = scale(sources)
     spent = [of.factor * each for each in accumulate(hours(job, record) for record in ended)]
     figure = go.Figure()
@@ -167,6 +167,13 @@ def _add_best_so_far(figure: go.Figure, job: JobSpec, ended: Sequence[tuple[floa
 
 def _ended(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record.ended]
+
+
+def _last_trained(job: JobSpec, record: Record) -> float:
+    """Returns when an ended trial was last trained: a screened one that was pruned has only waited since its rung."""
+    assert record.ended
+    waited = job.search.scheduler == "screen" and record.outcome is Outcome.PRUNED
+    return (record.started or record.ended if waited else record.ended).timestamp()
 
 
 def _rows(begun: Sequence[Record], last: float) -> dict[int, int]:
