@@ -77,6 +77,14 @@ def test_the_global_batch_is_kept_on_any_number_of_gpus(gpus: int, images: int, 
     assert bool([each for each in limits(config, plain) if "batch norm" in each]) == (parts > 1)
 
 
+def test_a_training_shorter_than_its_intervals_is_evaluated_and_saved_at_its_end() -> None:
+    """As a trial's is, into which the schedule is compressed."""
+    plain = standalone(trained(PUBLISHED[0], **{"runner.max_iters": 480}), ranks=4, gpus=4)
+    assert (plain["evaluation"]["interval"], plain["checkpoint_config"]["interval"]) == (480, 480)
+    longer = standalone(trained(PUBLISHED[0]), ranks=4, gpus=4)
+    assert (longer["evaluation"]["interval"], longer["checkpoint_config"]["interval"]) == (8000, 8000)
+
+
 def test_gpus_that_do_not_share_the_batch_evenly_are_refused() -> None:
     with pytest.raises(BadInput, match=r"--gpus: .*\n.*must divide the global batch \(16\), got 3"):
         standalone(trained(PUBLISHED[0]), ranks=4, gpus=3)

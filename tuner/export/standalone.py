@@ -48,7 +48,9 @@ def standalone(config: Config, ranks: int, gpus: int) -> Config:
     hooks = [hook for hook in plain.pop("custom_hooks", None) or [] if hook["type"] != SEEDING]
     if hooks:
         plain["custom_hooks"] = hooks
-    plain = _shared(plain, images_at_once(config), config["data"]["samples_per_gpu"] * ranks, gpus)
+    plain = _shared(
+        _ending_with_both(plain), images_at_once(config), config["data"]["samples_per_gpu"] * ranks, gpus
+    )
     own = {key: plain[key] for key in KEYS if key in plain}
     imports = [*([MODULE] if _needs_module(own) else []), *own_modules(config)]
     named = {"custom_imports": {"imports": imports, "allow_failed_imports": False}} if imports else {}
@@ -125,6 +127,16 @@ def _optimizer(optimizer: Config) -> Config:
     others = {k: v for k, v in (optimizer.get("paramwise_cfg") or {}).items() if k != "decay_rate"}
     kept = {k: v for k, v in optimizer.items() if k not in ("constructor", "paramwise_cfg")}
     return {**kept, "paramwise_cfg": others} if others else kept
+
+
+def _ending_with_both(config: Config) -> Config:
+    """Has a training that is shorter than its intervals evaluated and saved at its end."""
+    last = config["runner"].get("max_iters")
+    for key in ("checkpoint_config", "evaluation"):
+        asked = config.get(key)
+        if last and asked and asked.get("interval", 1) > last:
+            config[key] = {**asked, "interval": last}
+    return config
 
 
 def _shared(config: Config, at_once: int, batch: int, gpus: int) -> Config:
