@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 TUNER := $(BIN)/tuner
 PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-fast test-gpu check bench ops set-up clean
+.PHONY: demo test test-fast test-gpu check bench results ops set-up clean
 
 demo: $(READY)  ## set-up, then a search on images that the project draws itself
 	@$(TUNER) toy data/toy
@@ -37,6 +37,9 @@ check: $(READY)
 
 bench: $(READY)  ## tables of speed and memory; nothing else should run meanwhile
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+results: $(READY)  ## docs/results.md, its plots and the README's part, from the numbers in configs/curves and docs/results
+	@$(BIN)/python docs/results/make.py
 
 ops: $(READY)  ## mmcv's compiled operators, about 11 minutes on 2 cores; Semantic FPN needs none
 	MMCV_WITH_OPS=1 $(PIP) --no-build-isolation --no-deps --force-reinstall --no-cache-dir \
