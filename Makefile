@@ -3,7 +3,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 TUNER := $(BIN)/tuner
-PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo test test-fast test-gpu check bench results ops set-up clean
 

@@ -81,6 +81,16 @@ def record(recipe: Recipe) -> Record:
     return next(each for each in history(study).records if each.trial.number == number)
 
 
+def rate_and_decay() -> tuple[Record, Interval]:
+    """Returns the best trial with the default's number of centers, and what it gains by rate and decay alone."""
+    found, default = compared(history(PVT)), record((PVT, 0))
+    assert found
+    trials = {found.centers: found.trial, **{each.centers: each.trial for each in found.others}}
+    number = trials[default.trial.params["centers"]]
+    gain = difference(replicates(PVT, number), again()[PVT, 0]["validation"])
+    return record((PVT, number)), gain
+
+
 def centers() -> Comparison:
     """Compares the numbers of centers, each with the best rate and decay of those that were finished."""
     found = compared(history(FINISHED))
