@@ -1,5 +1,6 @@
 """A training outside any search: from stop to stop to its end, in one process or several."""
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -90,7 +91,9 @@ def _train_rank(rank: int, ranks: int, address: str, config: Config, folder: Pat
         if rank == 0:
             tell(measurement)
     if ranks > 1:
-        dist.destroy_process_group()  # its threads, left running, may abort the process while it ends
+        dist.destroy_process_group()
+        del training
+        gc.collect()  # the model refers to itself and to the group, whose threads may abort a process that ends
 
 
 def claim(folder: Path, config: Config) -> None:
