@@ -59,7 +59,11 @@ def submit(address: str, study: str, folder: Path, arguments: list[str], environ
 def follow(address: str, study: str) -> Iterator[str]:
     """Yields what the submission has written, and writes until it ends, in pieces of whole lines."""
     with _client(address) as client:
-        yield from _pieces(client.tail_job_logs(_latest(client, study)))
+        submission = _latest(client, study)
+        if client.get_job_status(submission).is_terminal():
+            yield client.get_job_logs(submission)  # at once: who follows waits seconds for the end
+        else:
+            yield from _pieces(client.tail_job_logs(submission))
 
 
 def wait(address: str, study: str) -> Ending:
