@@ -59,14 +59,13 @@ def check(job: JobSpec, storage: str, home: Home | None = None) -> CheckedJob:
     from tuner.training.config.config import with_imports
     from tuner.training.data.annotations import SoundAnnotations
     from tuner.training.data.images import images_of
-    from tuner.training.evaluation.metric_names import metric_problems
 
     config = with_imports(config, str(job.config))
     modules = own_modules(imported(config), job.config.parent)
     placed = _placed(job, config)
     annotations = SoundAnnotations(home.annotations if home else None)
     images = images_of(placed)
-    problems = [*images.problems(annotations), *metric_problems(job, placed)]
+    problems = [*images.problems(annotations), *_metric_problems(job, placed)]
     if home and (checkpoints := home.checkpoints):
         problems += _tried(lambda: check_writable(checkpoints))[1]
     if problems:
@@ -96,6 +95,17 @@ def check_config(job: JobSpec, files_are_here: bool = True) -> tuple[Config, Map
     if problems:
         raise BadInput(problems)
     return config, default or {}
+
+
+def _metric_problems(job: JobSpec, config: Config) -> list[Problem]:
+    """Finds an objective that no evaluation has."""
+    if config["runner"]["type"] != "Synthetic":
+        from tuner.training.evaluation.metric_names import metric_problems  # it loads mmseg
+
+        return metric_problems(job, config)
+    metric = job.objective.metric
+    message = f"objective.metric: there is no {metric}; there are mIoU and loss"
+    return [] if metric in ("mIoU", "loss") else [Problem(f"job {job.name}", message)]
 
 
 def all_notes(checked: CheckedJob, storage: str) -> list[str]:
@@ -133,11 +143,11 @@ def _placed(job: JobSpec, config: Config) -> Config:
 
 def with_strips_named(job: JobSpec, config: Config) -> Config:
     """Names in a config the validation images whose predictions all trials keep."""
+    if not job.predictions.images or not any("type" in each for _, each in datasets(config, "val")):
+        return config
     from tuner.training.engine import validation_set
     from tuner.training.evaluation.strips import with_strips
 
-    if not job.predictions.images or not any("type" in each for _, each in datasets(config, "val")):
-        return config
     dataset = validation_set(with_data_root(config, job.data_root))
     return with_strips(config, dataset, job.predictions.images, job.predictions.width)
 

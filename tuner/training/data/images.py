@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -11,7 +12,9 @@ from tuner.errors import BadInput, Problem
 from tuner.sizing.config_datasets import datasets
 from tuner.spec.trial import Config
 from tuner.training.data.annotations import SoundAnnotations
-from tuner.training.data.datasets import LabelledImages, labelled_images
+
+if TYPE_CHECKING:
+    from tuner.training.data.datasets import LabelledImages
 
 SHOWN = 5
 
@@ -20,7 +23,7 @@ SHOWN = 5
 class ConfigImages:
     """Holds the files of a config's training and validation sets; none of a config without images."""
 
-    sets: tuple[tuple[str, LabelledImages], ...]
+    sets: tuple[tuple[str, "LabelledImages"], ...]
     """The plain data sets, each with the split that it belongs to."""
     missing: tuple[Problem, ...]
     """What keeps a split from being built: folders that are not there, or what mmseg says."""
@@ -49,6 +52,10 @@ def images_of(config: Config) -> ConfigImages:
     for split in ("train", "val"):
         if not any("type" in dataset for _, dataset in datasets(config, split)):
             continue
+        from tuner.training.data.datasets import (
+            labelled_images,
+        )  # here, as a synthetic training needs no mmseg
+
         try:
             sets += ((split, images) for images in labelled_images(config, split))
         except BadInput as error:
@@ -65,7 +72,7 @@ def is_readable(file: Path) -> bool:
     return True
 
 
-def _problems(images: LabelledImages, annotations: SoundAnnotations) -> Iterator[Problem]:
+def _problems(images: "LabelledImages", annotations: SoundAnnotations) -> Iterator[Problem]:
     if not images.pairs:
         yield Problem(images.source, "finds no image: look at its folders and at img_suffix and split")
     present = [mask for _, mask in images.pairs if mask.is_file()]
