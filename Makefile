@@ -3,9 +3,9 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 TUNER := $(BIN)/tuner
-PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-fast test-gpu check bench results ops set-up clean
+.PHONY: demo test tests test-fast test-gpu check bench results ops set-up clean
 
 demo: $(READY)  ## set-up, then a search on images that the project draws itself
 	@$(TUNER) toy data/toy
@@ -16,10 +16,13 @@ demo: $(READY)  ## set-up, then a search on images that the project draws itself
 # Tests start many processes, each of which would compile the sources anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Threads of one process wait for each other where three workers share two cores.
-test test-fast: export OMP_NUM_THREADS = 1
+# Threads of one process wait for each other where two workers share two cores.
+tests test-fast: export OMP_NUM_THREADS = 1
 
-test: check  ## set-up, checks and tests
+test: $(READY)  ## set-up, then checks and tests beside each other
+	@$(MAKE) --no-print-directory -j 2 check tests
+
+tests: $(READY)
 	$(BIN)/pytest $(PARALLEL)
 
 test-fast: $(READY)  ## 90 seconds: no servers, no browser, no long trainings
