@@ -1,5 +1,6 @@
 """What the tests share: a job on the synthetic trainer, homes, the real images beside the checkout."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -44,7 +45,11 @@ Tuner = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets Ray make its token before tests start clusters beside each other, since each would make one."""
+    """Lets Ray make its token before tests start clusters beside each other, since each would make one.
+
+    The collector of garbage rests until all is loaded, and never looks at that: it took a tenth of the time.
+    """
+    gc.disable()
     if not hasattr(config, "workerinput") and not TOKEN.exists():
         command = [sys.executable, "-m", "ray.scripts.scripts", "get-auth-token", "--generate"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -67,6 +72,13 @@ def _place_in_queue(item: pytest.Item) -> int:
     groups = {mark.args[0] for mark in item.iter_markers("xdist_group")}
     marks = {mark.name for mark in item.iter_markers()}
     return 0 if "usual ports" in groups else 1 if "cluster" in marks else 2 if "long" in marks else 3
+
+
+def pytest_collection_finish() -> None:
+    import hypothesis  # noqa: F401 - once it is imported, it asks the collector, which does not know what is frozen
+
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""A study of the synthetic trainer as it ends when nothing disturbs it: a loop, without a cluster."""
+"""A study of the synthetic trainer as it ends when nothing disturbs it: a loop, without a cluster or waiting."""
 
 from pathlib import Path
+from unittest.mock import patch
 
 from tuner import checking
 from tuner.search.scheduling import scheduler_for
@@ -23,5 +24,6 @@ def undisturbed(job: JobSpec, folder: Path) -> list[Record]:
         config = trial_config(job, checked.config, trial)
         return open_training(config, folder / str(trial.number), rank_info)
 
-    local_driver.drive(study, opened)
+    with patch("tuner.training.synthetic.time"):
+        local_driver.drive(study, opened)
     return study.records

@@ -1,4 +1,4 @@
-"""Calls the command line in processes of their own, forked from one that has loaded the heavy libraries already.
+"""Runs the command line and drivers in processes of their own, forked from one that has loaded the heavy libraries.
 
 Loading them takes a command several seconds, most of what it takes at all. Ray is not among them: it reads its
 environment while it is imported.
@@ -8,7 +8,9 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +19,7 @@ CONTEXT.set_forkserver_preload(
     ["tuner.models", "mmseg.apis", "tuner.tracking.report.page", "tuner.tracking.mlflow"]
 )
 SECONDS = 500
+NOWHERE = Path(os.devnull)
 
 
 def call(
@@ -25,10 +28,7 @@ def call(
     """Runs `tuner` with these arguments, in that folder."""
     with TemporaryDirectory() as outputs:
         out, err = Path(outputs, "out"), Path(outputs, "err")
-        process = CONTEXT.Process(
-            target=_main, args=(list(arguments), dict(environment), folder or Path.cwd(), out, err)
-        )
-        process.start()
+        process = start(tuner(arguments), environment, out, err, folder)
         process.join(SECONDS)
         if process.exitcode is None:
             process.kill()
@@ -37,12 +37,36 @@ def call(
         return subprocess.CompletedProcess(command, process.exitcode, out.read_text(), err.read_text())
 
 
-def _main(arguments: list[str], environment: dict[str, str], folder: Path, out: Path, err: Path) -> None:
+def tuner(arguments: Sequence[str]) -> Callable[[], None]:
+    """`tuner` with these arguments, to be started."""
+    return partial(_tuner, list(arguments))
+
+
+def start(
+    program: Callable[[], None],
+    environment: Mapping[str, str],
+    out: Path = NOWHERE,
+    err: Path = NOWHERE,
+    folder: Path | None = None,
+) -> BaseProcess:
+    """Begins to run a function as a program that has that environment, folder and outputs."""
+    process = CONTEXT.Process(target=_run, args=(program, dict(environment), folder or Path.cwd(), out, err))
+    process.start()
+    return process
+
+
+def _run(
+    program: Callable[[], None], environment: dict[str, str], folder: Path, out: Path, err: Path
+) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     for file, descriptor in ((out, 1), (err, 2)):
-        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), descriptor)
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    program()
+
+
+def _tuner(arguments: list[str]) -> None:
     sys.argv = ["tuner", *arguments]
     from tuner.cli import main  # here, as it looks at the terminal's width
 

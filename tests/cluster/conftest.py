@@ -14,19 +14,23 @@ from tests.object_store import ObjectStore
 from tuner.cluster import local
 from tuner.files.paths import Home
 from tuner.servers.ports import LOOPBACK, free_ports
+from tuner.servers.processes import Server
 
 
 @pytest.fixture(scope="session")
 def own_cluster(tmp_path_factory: pytest.TempPathFactory, object_store: ObjectStore) -> Iterator[Home]:
-    """Its home; it is up though a port was taken between the look for free ones and the first start.
+    """Its home; it is up though MLflow's port was taken between the look for free ones and the first start.
 
     Its processes know the object store's credentials.
     """
     home = Home(tmp_path_factory.mktemp("a rather long folder for a home, as a person may have it"))
+    ray_head = local._ray_head  # noqa: SLF001
+    stand_in = Server(("-c", "import time; time.sleep(600)"), home.cluster / "ray.log", checks=())
     with socket.create_server((LOOPBACK, 0)) as taken, pytest.MonkeyPatch.context() as patch:
         gcs, dashboard, *others = free_ports(0, 0, 0, 0)
-        looks = iter([[gcs, dashboard, taken.getsockname()[1], *others]])
+        looks, heads = iter([[gcs, dashboard, taken.getsockname()[1], *others]]), iter([stand_in])
         patch.setattr(local, "free_ports", lambda *usual: next(looks, None) or free_ports(*usual))
+        patch.setattr(local, "_ray_head", lambda *places: next(heads, None) or ray_head(*places))
         local.up(home)
     yield home
     local.down(home)

@@ -59,7 +59,7 @@ def test_ray_refuses_who_has_no_token(composition: Composition) -> None:
     assert status(jobs) == 401
     assert status(jobs, Authorization="Bearer " + "e" * 64) == 403
     assert status(jobs, Authorization="Bearer " + "f" * 64) == 200
-    done = count_nodes(composition, RAY_AUTH_TOKEN="e" * 64)
+    done = count_nodes(composition, RAY_AUTH_TOKEN="e" * 64, RAY_NUM_REDIS_GET_RETRIES="1")
     assert done.returncode != 0
     assert not done.stdout
 

@@ -10,6 +10,7 @@ import psutil
 import pytest
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tests.cluster.trainers import open_collective, open_stuck, open_summing
 from tests.conftest import ROOT
@@ -53,6 +54,17 @@ def ranks() -> list[psutil.Process]:
     return [child for child in children if "ray::_Rank" in " ".join(words[child])]
 
 
+def assert_is_free(group: PlacementGroup) -> None:
+    places = [PlacementGroupSchedulingStrategy(group, number) for number in range(2)]
+    held = [get_place.options(scheduling_strategy=place).remote() for place in places]
+    assert len(ray.get(held, timeout=60)) == 2
+
+
+@ray.remote(num_cpus=1)
+def get_place() -> None:
+    """Needs as much as a rank."""
+
+
 def test_a_rank_killed_in_a_collective_ends_the_gang_at_once_and_frees_its_place(
     group: PlacementGroup, tmp_path: Path
 ) -> None:
@@ -70,7 +82,7 @@ def test_a_rank_killed_in_a_collective_ends_the_gang_at_once_and_frees_its_place
     while ranks():
         assert time.monotonic() - killed < 10
         time.sleep(0.05)
-    Gang(TWO, group, TRAINER).disband()
+    assert_is_free(group)
 
 
 def test_a_rank_that_raises_did_not_die(group: PlacementGroup, tmp_path: Path) -> None:
@@ -124,12 +136,12 @@ def test_ranks_that_are_asked_to_leave_do_so_at_the_same_iteration_and_go_on_fro
 def test_a_gang_in_which_nothing_moves_is_given_up_with_the_stacks_of_its_ranks(
     group: PlacementGroup, tmp_path: Path
 ) -> None:
-    patience = TWO.model_copy(update={"hang_minutes": 0.1})
+    patience = TWO.model_copy(update={"hang_minutes": 0.05})
     gang = Gang(patience, group, Trainer(process_group.join, open_stuck))
     gang.open({}, tmp_path)
     with pytest.raises(
-        Hung, match=r"for 0.1 minutes: rank 0: .*all_reduce.*; rank 1: .*> wait_for_file \(trainers"
+        Hung, match=r"for 0.05 minutes: rank 0: .*all_reduce.*; rank 1: .*> wait_for_file \(trainers"
     ):
         gang.step((60,))
     gang.disband()
-    Gang(TWO, group, TRAINER).disband()
+    assert_is_free(group)

@@ -4,12 +4,14 @@ One starts a Ray of its own, as `tuner run` does; the others share one.
 """
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from tests import warm
 from tests.conftest import ROOT, JobFile, Tuner, clean_environment
 from tests.left_over import listening
 from tests.projection import projection
@@ -26,7 +29,7 @@ from tuner.files.paths import Home
 from tuner.spec.trial import Record
 from tuner.spec.yaml_files import read_job
 from tuner.store.requests import ask, requests
-from tuner.store.studies import load_study, studies
+from tuner.store.studies import load_study
 from tuner.store.summaries import standings
 
 pytestmark = pytest.mark.cluster
@@ -156,22 +159,21 @@ def test_a_study_given_a_trial_more_and_paused_ends_soon_and_goes_on_like_one_le
     tmp_path: Path,
 ) -> None:
     """A pause is a SIGTERM of the driver to itself."""
-    resources = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
     job = job_file(
         config=synthetic(seconds_per_iteration=0.02),
         fidelity={"iterations": 480, "rungs": [60, 480]},
-        resources=resources,
         budget={"trials": 2},
     )
     driver = started(home, job, RAY_ADDRESS=ray_address, RAY_AUTH_MODE="token")
     progress = Home(home).trial("syn", 0).root / "progress.json"
     while not progress.exists():
-        assert driver.poll() is None, "the driver ended before it was asked to leave"
+        assert driver.is_alive(), "the driver ended before it was asked to leave"
         time.sleep(0.05)
     storage = Home(home).storage
     ask(storage, "syn", "budget", {"trials": "+1"})
     ask(storage, "syn", "pause", {})
-    assert driver.wait(timeout=90) == 1
+    driver.join(90)
+    assert driver.exitcode == 1
     assert [each.answer for each in requests(storage, "syn")] == ["trials 3", "left"]
     left = json.loads(progress.read_text())
     assert not left["is_measured"], "it did not leave in good order"
@@ -192,7 +194,7 @@ def test_a_study_that_finds_no_room_waits_and_is_told_so(
 ) -> None:
     """Of two CPUs another user of the cluster holds one, the study needs both."""
     monkeypatch.setattr(waiting, "PATIENCE", 1.0)
-    both = {"gpus_per_trial": 0, "ranks": 2, "global_batch": 8, "concurrent": 1}
+    both = {"gpus_per_trial": 0, "ranks": 1, "cpus_per_rank": 2, "global_batch": 8, "concurrent": 1}
     job, storage = job_file(budget={"trials": 1}, resources=both), Home(home).storage
     with another_user(ray_address) as leave, ThreadPoolExecutor() as pool:
         told = pool.submit(until_it_waits, storage, "syn", leave)
@@ -232,9 +234,10 @@ def run_until_killed(home: Path, job: Path, rows: int) -> None:
     """SIGKILL to the driver and all of its Ray as soon as the study has this many trials."""
     driver = started(home, job)
     while rows_of(home) < rows:
-        assert driver.poll() is None, "the driver ended before it was killed"
+        assert driver.is_alive(), "the driver ended before it was killed"
         time.sleep(0.05)
-    family = [driver, *driver.children(recursive=True)]
+    process = psutil.Process(driver.pid)
+    family = [process, *process.children(recursive=True)]
     assert set(listening(family)) == {"127.0.0.1"}
     for process in family:
         with suppress(psutil.NoSuchProcess):
@@ -242,15 +245,18 @@ def run_until_killed(home: Path, job: Path, rows: int) -> None:
     psutil.wait_procs(family, timeout=30)
 
 
-def started(home: Path, job: Path, **environment: str) -> psutil.Popen:
-    command = [sys.executable, "-m", "tuner", "--home", str(home), "run", str(job)]
-    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return psutil.Popen(command, env=clean_environment() | environment, **nowhere)
+def started(home: Path, job: Path, **environment: str) -> BaseProcess:
+    command = warm.tuner(["--home", str(home), "run", str(job)])
+    return warm.start(command, clean_environment() | environment)
 
 
 def rows_of(home: Path) -> int:
-    storage = Home(home).storage
-    return len(load_study(storage, "syn").records()) if "syn" in studies(storage) else 0
+    """Read past Optuna, which takes its time to connect."""
+    try:
+        with closing(sqlite3.connect(f"file:{home / 'studies.db'}?mode=ro", uri=True)) as database:
+            return int(database.execute("SELECT count(*) FROM trials").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
 
 
 def test_more_than_the_cluster_has_is_refused_before_anything_is_written(

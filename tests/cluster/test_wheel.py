@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_readme import first_line
 from tests.conftest import ROOT, clean_environment
 from tests.own_code import imported_from, leaves_a_note, write_own_code
 from tuner.training.data.toy import draw
@@ -43,9 +42,7 @@ def environment(installed: Path) -> dict[str, str]:
     return kept | {"PATH": path, "OMP_NUM_THREADS": "1"}
 
 
-def test_init_run_export_and_dashboard_work_from_an_empty_folder(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_init_run_and_export_work_from_an_empty_folder(environment: dict[str, str], tmp_path: Path) -> None:
     empty, note = tmp_path / "empty", tmp_path / "note"
     empty.mkdir()
 
@@ -78,7 +75,6 @@ def test_init_run_export_and_dashboard_work_from_an_empty_folder(
     call("export", "demo", "--to", "best", "--verify", "none")
     assert (empty / "best" / "checkpoint.pth").is_file()
     assert (empty / "best" / "standalone" / "beside_the_config.py").is_file()
-    assert first_line("tuner dashboard demo", empty, environment).startswith("http://127.0.0.1:")
     where = subprocess.run(
         ["python", "-c", "import tuner; print(tuner.__file__)"],
         cwd=empty,

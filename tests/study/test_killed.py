@@ -2,20 +2,19 @@
 
 import json
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing, suppress
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from tests.conftest import ROOT, JobFile, clean_environment
-from tests.driver import drive
+from tests import warm
+from tests.conftest import JobFile, clean_environment
+from tests.driver import USUAL, Times, drive
 from tuner.files.paths import AnyPath, Home
 from tuner.files.reading import text_of
 from tuner.files.urls import UrlPath
@@ -30,20 +29,24 @@ def outcomes(home: Home) -> list[object]:
     return [(r.trial.params, r.trial.seed, r.outcome, r.value("mIoU")) for r in records]
 
 
-def start(job: Path, home: Home, *seconds: float, **options: Any) -> "subprocess.Popen[bytes]":
-    places = [str(job), str(home.root), str(home.checkpoints or home.root / "trials"), *map(str, seconds)]
-    command = [sys.executable, "-m", "tests.driver", *places]
-    return subprocess.Popen(command, cwd=ROOT, env=clean_environment(), **options)
+def start(job: Path, home: Home, times: Times = USUAL, err: Path = warm.NOWHERE) -> BaseProcess:
+    return warm.start(partial(drive, job, home, times), clean_environment(), err=err)
 
 
-def kill_at(moment: int, driver: "subprocess.Popen[bytes]", home: Home) -> None:
+def kill_at(moment: int, driver: BaseProcess, home: Home) -> None:
     """SIGKILL some milliseconds after the study has so many trials."""
     while rows(home) < moment:
-        assert driver.poll() is None, "the driver ended before it was killed"
+        assert driver.is_alive(), "the driver ended before it was killed"
         time.sleep(0.02)
     time.sleep(random.Random(moment).uniform(0, 0.05))
     driver.kill()
-    driver.wait()
+    driver.join()
+
+
+def ended(driver: BaseProcess) -> int | None:
+    """Its exit code, once it has ended by itself."""
+    driver.join()
+    return driver.exitcode
 
 
 def rows(home: Home) -> int:
@@ -59,7 +62,7 @@ def number(home: Home, query: str) -> int:
         return 0
 
 
-def freeze(driver: "subprocess.Popen[bytes]", home: Home) -> None:
+def freeze(driver: BaseProcess, home: Home) -> None:
     """SIGSTOP at a moment at which it does not hold SQLite's file, which nobody else could use then."""
     process = psutil.Process(driver.pid)
     while True:
@@ -83,26 +86,26 @@ def test_a_driver_killed_at_ten_random_moments_changes_nothing(
     drive(job, calm)
     for moment in sorted(random.Random(0).sample(range(1, TRIALS), KILLS)):
         kill_at(moment, start(job, killed), killed)
-    assert start(job, killed).wait() == 0
+    assert ended(start(job, killed)) == 0
     assert outcomes(killed) == outcomes(calm)
     assert len(outcomes(killed)) == TRIALS
-    ended = {outcome for _, _, outcome, _ in outcomes(killed)}
-    assert ended == set(Outcome), "the study has not met everything"
+    met = {outcome for _, _, outcome, _ in outcomes(killed)}
+    assert met == set(Outcome), "the study has not met everything"
 
 
 def test_what_a_kill_threw_away_of_a_training_is_known(job_file: JobFile, tmp_path: Path) -> None:
     """A checkpoint at iteration 60 alone, and a note of how far the training is about every second."""
     pace, job = 0.004, job_file(budget={"trials": 1}, fidelity={"iterations": 480, "rungs": [60, 480]})
     home = Home(tmp_path / "home", tmp_path / "trials")
-    driver = start(job, home, pace, 60, 10)
+    driver = start(job, home, Times(pace))
     file = home.trial("syn", 0).time_lost
     while reached(file) < 200 * pace:
-        assert driver.poll() is None, "the driver ended before it was killed"
+        assert driver.is_alive(), "the driver ended before it was killed"
         time.sleep(0.02)
     driver.kill()
-    driver.wait()
+    driver.join()
     noted = reached(file)
-    drive(job, home, pace)
+    drive(job, home, Times(pace))
     (record,) = load_study(home.storage, "syn").records()
     assert record.last
     assert record.last.seconds == pytest.approx(480 * pace)
@@ -118,19 +121,20 @@ def test_a_driver_stopped_for_longer_than_its_lease_changes_nothing_when_it_goes
 ) -> None:
     """Its own heart beats too late to tell it: it trains the trial that the new driver trains, and is refused."""
     job = job_file(budget={"trials": 4})
-    calm, stopped = Home(tmp_path / "calm"), Home(tmp_path / "stopped", tmp_path / "trials")
-    first = start(job, stopped, 0.002, 1, 600, stderr=subprocess.PIPE)
+    calm, stopped, err = Home(tmp_path / "calm"), Home(tmp_path / "stopped"), tmp_path / "err"
+    first = start(job, stopped, Times(0.002, lease=1, beat=600), err)
     while rows(stopped) < 2:
-        assert first.poll() is None
+        assert first.is_alive()
         time.sleep(0.02)
     freeze(first, stopped)
-    second = start(job, stopped, 0.002, 1, 0.2)
+    second = start(job, stopped, Times(0.002, lease=1, beat=0.2))
     while number(stopped, "SELECT attempt FROM tuner_attempts") < 2:
-        assert second.poll() is None
+        assert second.is_alive()
         time.sleep(0.02)
-    first.send_signal(signal.SIGCONT)
-    assert b"has taken over: stopped" in first.communicate()[1]
-    assert second.poll() is None, "the second had ended before the first went on"
-    assert second.wait() == 0
+    psutil.Process(first.pid).resume()
+    assert ended(first) == 1
+    assert "has taken over: stopped" in err.read_text()
+    assert second.is_alive(), "the second had ended before the first went on"
+    assert ended(second) == 0
     drive(job, calm)
     assert outcomes(stopped) == outcomes(calm)

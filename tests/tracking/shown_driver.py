@@ -1,9 +1,5 @@
-"""A driver without a cluster whose study is shown in MLflow, to be killed; at some trials it waits for leave to go on.
+"""A driver without a cluster, to be killed, that shows its study in MLflow; at some trials it waits to be let on."""
 
-python -m tests.tracking.shown_driver JOB HOME URI
-"""
-
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -16,6 +12,7 @@ from tuner.files.writing import write_text
 from tuner.search.scheduling import scheduler_for
 from tuner.simulation import local_driver
 from tuner.sizing.trial_config import default_params
+from tuner.spec.job import JobSpec
 from tuner.spec.trial import Config, Measurement, Trial
 from tuner.spec.yaml_files import read_job
 from tuner.store.studies import open_study
@@ -36,11 +33,11 @@ def leave(home: Home, trial: int) -> Path:
 class Pictured:
     """A synthetic training that leaves what a real one does: strips and a log."""
 
-    def __init__(self, config: Config, home: Home, study: str, trial: Trial) -> None:
-        self._folder, self._number = home.trial(study, trial.number), trial.number
+    def __init__(self, job: JobSpec, config: Config, home: Home, trial: Trial) -> None:
+        self._folder, self._number = home.trial(job.name, trial.number), trial.number
         while trial.number in WAITS_AT and not leave(home, trial.number).exists():
             time.sleep(0.05)
-        self._training = opened(read_job(Path(sys.argv[1])), config, trial, home)
+        self._training = opened(job, config, trial, home)
 
     def step(self, evaluation_points: tuple[int, ...]) -> Measurement:
         measurement = self._training.step(evaluation_points)
@@ -64,10 +61,6 @@ def drive(file: Path, home: Home, uri: str) -> None:
         tracker.begin()
         try:
             study = Study(job, store, scheduler_for, [tracker])
-            local_driver.drive(study, partial(Pictured, config, home, job.name))
+            local_driver.drive(study, partial(Pictured, job, config, home))
         finally:
             tracker.end()
-
-
-if __name__ == "__main__":
-    drive(Path(sys.argv[1]), Home(Path(sys.argv[2])), sys.argv[3])

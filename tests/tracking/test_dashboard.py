@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import mlflow
@@ -32,8 +33,15 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def page(state: Home) -> Iterator[str]:
-    with serve(state.tracking, state.artifacts, 0) as address:
+def taken() -> Iterator[int]:
+    """A port that another server has."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def page(state: Home, taken: int) -> Iterator[str]:
+    with serve(state.tracking, state.artifacts, taken) as address:
         yield address
 
 
@@ -90,17 +98,10 @@ def test_a_browser_opens_where_somebody_sits_at_a_desktop(monkeypatch: pytest.Mo
     assert opened == ["http://somebody looks"]
 
 
-def test_page_takes_the_next_port_and_ends_with_all_its_processes(state: Home, tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with serve(state.tracking, tmp_path, port) as address:
-            assert int(address.rpartition(":")[2]) > port
-            assert set(listening(processes_of(tmp_path))) == {"127.0.0.1"}
-    assert not left_over(tmp_path)
-    with pytest.raises(URLError):
-        read(address)
+def test_page_takes_the_next_port_and_listens_on_loopback_alone(state: Home, page: str, taken: int) -> None:
+    assert int(page.rpartition(":")[2]) > taken
+    as_its_command_names_it = Path(urlsplit(state.artifacts.as_uri()).path)
+    assert set(listening(processes_of(as_its_command_names_it))) == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize(
@@ -127,10 +128,13 @@ def test_page_ends_with_its_owner(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean_environment()
     ) as owner:
         assert owner.stdout
-        assert owner.stdout.readline().startswith("http://127.0.0.1:")
+        address = owner.stdout.readline().strip()
+        assert address.startswith("http://127.0.0.1:")
         owner.send_signal(ending)
         assert owner.wait(timeout=30) == code
     assert not left_over(tmp_path)
+    with pytest.raises(URLError):
+        read(address)
 
 
 def test_server_that_cannot_start_says_why(tmp_path: Path) -> None:

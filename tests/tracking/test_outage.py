@@ -1,21 +1,22 @@
 """MLflow's server is killed in a running study and started again, the driver is killed once: nothing is seen of it."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from sqlite3 import connect
 
 import psutil
 import pytest
 
-from tests.conftest import ROOT, JobFile, clean_environment
+from tests import warm
+from tests.conftest import JobFile, clean_environment
 from tests.projection import equal_projections
-from tests.tracking.shown_driver import leave
+from tests.tracking.shown_driver import drive, leave
 from tuner import app
 from tuner.files.paths import Home
 from tuner.servers.ports import free_ports
@@ -92,8 +93,8 @@ def test_an_outage_and_a_killed_driver_leave_no_trace(
     state, log = Home(home), tmp_path / "driver.log"
     job = job_file(name="pictured", budget={"trials": 9, "seeds": 1}, predictions={"images": 2})
     mlflow.start()
+    mlflow.wait()
     with started(job, state, mlflow, log) as driver:
-        mlflow.wait()
         wait(driver, lambda: mlflow.shows(trial=2))
         mlflow.kill()
         killed = time.monotonic()
@@ -105,10 +106,10 @@ def test_an_outage_and_a_killed_driver_leave_no_trace(
         print(f"MLflow was away for {time.monotonic() - killed:.0f} s")
         leave(state, 5).touch()
         wait(driver, lambda: mlflow.shows(trial=7))
-        driver.kill()
     leave(state, 7).touch()
     with started(job, state, mlflow, log) as driver:
-        assert driver.wait(PATIENCE) == 0, log.read_text()
+        driver.join(PATIENCE)
+        assert driver.exitcode == 0, log.read_text()
     assert "does not answer" in log.read_text()
 
     anew = f"sqlite:///{tmp_path}/anew.db"
@@ -122,16 +123,21 @@ def test_an_outage_and_a_killed_driver_leave_no_trace(
     print(f"{len(runs)} runs, {sum(len(run['artifacts']) for run in runs)} artifacts are equal")
 
 
-def started(job: Path, home: Home, mlflow: Mlflow, log: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "tests.tracking.shown_driver", str(job), str(home.root), mlflow.uri]
-    with log.open("ab") as out:
-        return subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=out, stderr=out)
+@contextmanager
+def started(job: Path, home: Home, mlflow: Mlflow, log: Path) -> Iterator[BaseProcess]:
+    """A driver that is killed in the end, if it still runs."""
+    driver = warm.start(partial(drive, job, home, mlflow.uri), clean_environment(), log, log)
+    try:
+        yield driver
+    finally:
+        driver.kill()
+        driver.join()
 
 
-def wait(driver: "subprocess.Popen[bytes]", is_so: Callable[[], bool]) -> None:
+def wait(driver: BaseProcess, is_so: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE + OUTAGE
     while not is_so():
-        assert driver.poll() is None, "the driver ended too early"
+        assert driver.is_alive(), "the driver ended too early"
         assert time.monotonic() < end
         time.sleep(0.1)
 

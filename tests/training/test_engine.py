@@ -5,6 +5,7 @@ import copy
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from mmcv.runner import HOOKS, Hook, TextLoggerHook
 from mmcv.utils import Config as MmcvConfig
 from mmseg.datasets import build_dataset
 from mmseg.models import build_segmentor
+from torch.multiprocessing import start_processes
 
 from tests.conftest import ROOT
 from tuner.errors import BadInput, Diverged, Left, OutOfMemory
@@ -224,7 +226,14 @@ def keep_threads(measurement: Measurement) -> None:
     atexit.register(note)
 
 
+@pytest.fixture
+def warm_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks are forked from a process that has loaded mmseg, which takes longer than a short training."""
+    monkeypatch.setattr(launch, "spawn", partial(start_processes, start_method="forkserver"))
+
+
 @pytest.mark.long
+@pytest.mark.usefixtures("warm_ranks")
 def test_any_number_of_ranks_and_parts_trains_to_the_same_losses_and_metrics(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
