@@ -31,8 +31,8 @@ GAINS = (0.5, 1.0)
 """The gains over the default whose chance a plan tells."""
 STUDIES = 10
 """The searches that a plan simulates: a second or so each."""
-ENOUGH = 5
-"""The drawings for each parameter without which curves say too little of a space to plan by."""
+DRAWINGS_PER_PARAMETER = 5
+"""The drawings without which curves say too little of a space to plan by."""
 
 
 def record(
@@ -130,14 +130,14 @@ def forecast(job: JobSpec, folder: Path | None = None) -> Forecast | None:
     length = Fidelity(iterations=recorded[-1], rungs=recorded)
     surrogate = Surrogate(job.model_copy(update={"fidelity": length}), records)
     rungs = "auto" if job.fidelity.rungs == "auto" else tuple(_nearest(job.fidelity, recorded))
-    searched = job.model_copy(
+    asked = job.model_copy(
         update={
             "fidelity": length.model_copy(update={"rungs": rungs, "prune_by": job.fidelity.prune_by}),
             "budget": Budget(trials=job.budget.trials, seeds=1),
         }
     )
     default = default_params(job, configs.read(job.config, imports=False))
-    ends = [_searched(searched, default, surrogate, seed) for seed in range(STUDIES)]
+    ends = [searched(asked, default, surrogate, seed) for seed in range(STUDIES)]
     return Forecast(
         curves=file,
         recorded=len(records),
@@ -148,7 +148,7 @@ def forecast(job: JobSpec, folder: Path | None = None) -> Forecast | None:
     )
 
 
-def _searched(job: JobSpec, default: Params, surrogate: "Surrogate", seed: int) -> tuple[float, float]:
+def searched(job: JobSpec, default: Params, surrogate: "Surrogate", seed: int) -> tuple[float, float]:
     """Returns the cost of a search in trainings of full length, and by how much its best truly beats the default."""
     from tuner.search.scheduling import scheduler_for
     from tuner.simulation.simulator import simulate
@@ -175,7 +175,8 @@ def _fitting(job: JobSpec, file: Path) -> Sequence[Record]:
     )
     has_metric = all(r.value(job.objective.metric) is not None for r in records)
     drawings = {tuple(r.trial.params.values()) for r in records}
-    return records if fits and has_metric and len(drawings) >= ENOUGH * len(space.parameters) else ()
+    least = DRAWINGS_PER_PARAMETER * len(space.parameters)
+    return records if fits and has_metric and len(drawings) >= least else ()
 
 
 def _nearest(fidelity: Fidelity, recorded: Sequence[int]) -> Iterator[int]:

@@ -1,5 +1,6 @@
 """What a job would do: the memory of every corner of its space, and what resources.gpu_memory leaves out."""
 
+import json
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -116,6 +117,19 @@ def test_searches_are_simulated_over_the_curves_that_vary_the_same_parameters(
     assert (found.curves.name, found.studies) == ("camvid_pvt.jsonl", 2)
     assert 1 < found.trainings < 8
     assert simulations.forecast(planned()[0].job) is None, "no file varies the centers of each stage"
+
+
+@pytest.mark.parametrize("drawings", [14, 15])
+def test_curves_are_planned_by_that_hold_five_drawings_for_each_parameter(
+    planned: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, drawings: int
+) -> None:
+    monkeypatch.setattr(simulations, "STUDIES", 1)
+    job = planned(SMALL, PVT)[0].job.model_copy(update={"budget": Budget(trials=2, seeds=1)})
+    lines = (ROOT / "configs/curves/camvid_pvt.jsonl").read_text().splitlines()
+    first = list(dict.fromkeys(str(json.loads(line)["params"]) for line in lines))[:drawings]
+    kept = [line for line in lines if str(json.loads(line)["params"]) in first]
+    (tmp_path / "few.jsonl").write_text("\n".join(kept))
+    assert (simulations.forecast(job, tmp_path) is not None) == (drawings == 15)
 
 
 def test_the_table_shows_every_corner_and_what_is_too_large(planned: Any) -> None:
