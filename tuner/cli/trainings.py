@@ -104,7 +104,10 @@ def sweep_centers(
 
 
 @commands.command(rich_help_panel=ONE_CONFIG)
-def toy(folder: Annotated[Path, typer.Argument(help="The folder to draw into.")], seed: int = 0) -> None:
+def toy(
+    folder: Annotated[Path, typer.Argument(help="The folder to draw into.")],
+    seed: Annotated[int, typer.Option(help="The seed of all that is drawn.")] = 0,
+) -> None:
     """Draw a small ADE20K-style data set: 8 classes, train and val."""
     from tuner.training.data.toy import draw
 
