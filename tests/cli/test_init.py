@@ -59,6 +59,7 @@ def test_jobs_of_mmsegs_files_as_they_are_pass_the_check(
     assert {"lr", "weight_decay"} <= read_job(job).space.parameters.keys()
 
 
+@pytest.mark.long
 def test_a_job_of_a_custom_data_set_passes_the_check_and_can_be_built(
     block_images: Path, tmp_path: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_the_authors_files_need_the_weights_flag_and_their_centers_can_be_search
     check_file(job, {}, Settings.from_environment(tmp_path / "home", None))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["custom", "authors", NAMES[5]])
 def test_a_search_of_what_was_written_runs_to_its_end(name: str, block_images: Path, tmp_path: Path) -> None:
     if name == "authors":

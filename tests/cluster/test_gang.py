@@ -136,11 +136,11 @@ def test_ranks_that_are_asked_to_leave_do_so_at_the_same_iteration_and_go_on_fro
 def test_a_gang_in_which_nothing_moves_is_given_up_with_the_stacks_of_its_ranks(
     group: PlacementGroup, tmp_path: Path
 ) -> None:
-    patience = TWO.model_copy(update={"hang_minutes": 0.05})
+    patience = TWO.model_copy(update={"hang_minutes": 0.1})
     gang = Gang(patience, group, Trainer(process_group.join, open_stuck))
     gang.open({}, tmp_path)
     with pytest.raises(
-        Hung, match=r"for 0.05 minutes: rank 0: .*all_reduce.*; rank 1: .*> wait_for_file \(trainers"
+        Hung, match=r"for 0.1 minutes: rank 0: .*all_reduce.*; rank 1: .*> wait_for_file \(trainers"
     ):
         gang.step((60,))
     gang.disband()

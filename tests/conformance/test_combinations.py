@@ -23,7 +23,11 @@ TESTS = ("as it is", "sliding window", "flips and scales at test time", "joined 
 STEPS = ("as it is", "gradient clipping", "accumulated gradients", "averaged weights", "rates by layer")
 SCHEDULES = ("as it is", "cosine schedule with warmup", "step schedule", "constant rate", "cyclic momentum")
 KINDS = (TRAINING_SETS, MODELS, TESTS, STEPS, SCHEDULES)
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::UserWarning")]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
 
 
 @settings(

@@ -47,6 +47,7 @@ def _listed(heads: Any) -> list[Config]:
     return heads if isinstance(heads, list) else [heads] if heads else []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_of_mmseg_trains_and_evaluates_as_by_mmseg(
     name: str, block_images: Path, tmp_path: Path

@@ -33,6 +33,7 @@ def make() -> Iterator[ModuleType]:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("results")
 def test_the_document_and_its_plots_are_what_the_numbers_make_of_them(
     make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -50,6 +50,7 @@ print(sys.modules["taken_along.parts.hook"].__file__, sys.modules["taken_along_t
 """
 
 
+@pytest.mark.long
 def test_packages_and_modules_are_imported_from_the_export_where_the_original_is_not(tmp_path: Path) -> None:
     own, best = tmp_path / "own", tmp_path / "best"
     for name, text in FILES.items():

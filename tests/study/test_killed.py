@@ -21,6 +21,7 @@ from tuner.files.urls import UrlPath
 from tuner.spec.trial import Outcome
 from tuner.store.studies import load_study
 
+pytestmark = pytest.mark.long
 TRIALS, KILLS = 40, 10
 
 

@@ -380,6 +380,7 @@ def test_averaged_weights_survive_a_stop_and_are_no_part_of_another_model(
     assert launch.evaluate_checkpoint(averaging, tmp_path / "cut" / "checkpoint.pth")["mIoU"] >= 0
 
 
+@pytest.mark.long
 def test_two_ranks_train_a_model_with_unused_parameters(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
