@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from tuner.servers.processes import marked
+
 ENDING_SECONDS = 10
 
 
@@ -21,6 +23,15 @@ def left_over(folder: Path) -> list[psutil.Process]:
     while (found := processes_of(folder)) and time.monotonic() < end:
         time.sleep(0.1)
     return found
+
+
+def kill_all(mark: str) -> None:
+    """SIGKILL to all marked processes, also to those that they start meanwhile; returns when none is left."""
+    while processes := marked(mark):
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):  # it ended with another one
+                process.kill()
+        psutil.wait_procs(processes)
 
 
 def listening(processes: Iterable[psutil.Process]) -> list[str]:

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.left_over import kill_all
 from tuner.servers.ports import free_ports
-from tuner.servers.processes import Server, marked, spawn, wait_for
+from tuner.servers.processes import Server, spawn, wait_for
 
 TOKEN = Path.home() / ".ray" / "auth_token"
 
@@ -41,5 +42,4 @@ def ray_head() -> Iterator[str]:
             wait_for(head, spawn(head, folder, dict(os.environ)), TOKEN.read_text())
             yield f"{get_node_ip_address()}:{gcs}"
         finally:
-            for process in marked(folder):  # it has nothing to end in good order, which takes it seconds
-                process.kill()
+            kill_all(folder)  # it has nothing to end in good order, which takes it seconds

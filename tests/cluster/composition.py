@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock, Thread
@@ -18,6 +17,7 @@ import psutil
 import yaml
 
 from tests.conftest import ROOT, clean_environment
+from tests.left_over import kill_all
 from tuner.servers.ports import free_ports
 from tuner.servers.processes import MARK, marked
 
@@ -154,11 +154,7 @@ class Composition:
     def kill(self, service: str) -> None:
         """Leaves none, as the end of a container does, before it may start again."""
         with self._starting:
-            while family := self.family(service):
-                for process in family:
-                    with suppress(psutil.NoSuchProcess):
-                        process.kill()
-                psutil.wait_procs(family)
+            kill_all(self._mark(service))
 
     def end(self) -> None:
         with self._starting:

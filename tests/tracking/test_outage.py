@@ -10,17 +10,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from sqlite3 import connect
 
-import psutil
 import pytest
 
 from tests import warm
 from tests.conftest import JobFile, clean_environment
+from tests.left_over import kill_all
 from tests.projection import equal_projections
 from tests.tracking.shown_driver import drive, leave
 from tuner import app
 from tuner.files.paths import Home
 from tuner.servers.ports import free_ports
-from tuner.servers.processes import Server, end_all, marked, spawn, wait_for
+from tuner.servers.processes import Server, end_all, spawn, wait_for
 from tuner.settings import Settings
 from tuner.store.studies import load_study
 from tuner.tracking.dashboard import LIGHT
@@ -64,10 +64,7 @@ class Mlflow:
         wait_for(self.server, self.process)
 
     def kill(self) -> None:
-        processes = marked(str(self.folder))
-        for process in processes:
-            process.kill()
-        psutil.wait_procs(processes)
+        kill_all(str(self.folder))
 
     def shows(self, trial: int) -> bool:
         """Whether it has a run of the trial."""
